@@ -1,0 +1,7 @@
+//! `onward` moves big files in chunks and never loses what it has moved.
+pub mod byteset;
+pub mod chunk;
+pub mod digest;
+pub mod event;
+pub mod fault;
+pub mod record;

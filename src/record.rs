@@ -1,0 +1,574 @@
+//! The sidecar as values: all that is needed to go on tomorrow, and its TOML form, which is made for people.
+//!
+//! A sidecar is untrusted input: an archive or a server can plant one. Reading one checks its shape; who owns the
+//! file and whether its name fits is checked by whoever opens it.
+
+use crate::byteset::{ByteSet, IndexSet};
+use crate::chunk::{ByteRange, Layout};
+use crate::digest::Digest;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::SystemTime;
+
+/// The version of the format this program writes and reads.
+pub const VERSION: i64 = 1;
+/// A larger sidecar than this is refused unread, in bytes.
+pub const MAX_TEXT: u64 = 16 << 20;
+
+/// Which kind of transfer a record is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// The network to a local file.
+    Download,
+    /// A local file to the network.
+    Upload,
+    /// What `serve` has received of somebody's upload.
+    Receive,
+}
+
+/// What a remote called one very content, verbatim.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validator {
+    /// The entity tag with its quotes and, for a weak one, its `W/` (RFC 9110, section 8.8.3).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// The `Last-Modified` date as sent (RFC 9110, section 8.8.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_modified: Option<String>,
+}
+
+/// A run of bytes inside one chunk, with its CRC-64/NVME.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// The bytes, as offsets in the file; never across a chunk's border.
+    pub range: ByteRange,
+    /// Their sum.
+    pub sum: u64,
+}
+
+/// What tells a local file from its next version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Length in bytes.
+    pub size: u64,
+    /// Modification time, seconds and nanoseconds as `"1700000000.123456789"`.
+    pub mtime: String,
+    /// Status change time, in the same form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ctime: Option<String>,
+    /// Device number.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+}
+
+/// Who is at a transfer now, or was last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The machine's name.
+    pub host: String,
+    /// The process.
+    pub pid: u32,
+    /// The machine's boot id: a pid of an earlier boot means nothing.
+    pub boot: String,
+    /// Random, new for every run: whoever finds another token than its own has lost the transfer.
+    pub token: String,
+}
+
+/// A saved hash state over the first bytes of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrefixHash {
+    /// How many bytes it covers.
+    pub bytes: u64,
+    /// The state, as [`crate::digest::Hasher::save`] gives it.
+    pub state: String,
+}
+
+/// The mark that the final rename has begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publishing {
+    /// The inode that is to get the final name.
+    pub inode: u64,
+    /// Its length in bytes.
+    pub length: u64,
+}
+
+/// What to do when the final name is taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IfExists {
+    /// Refuse.
+    #[default]
+    Fail,
+    /// Replace what is there, at the very end.
+    Replace,
+}
+
+/// One unfinished transfer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Which way.
+    pub kind: Kind,
+    /// The remote place as the user gave it, before redirects, secrets masked.
+    pub url: String,
+    /// What must be given again to go on: `header:NAME`, `token`, `user`, `url`.
+    pub needs: Vec<String>,
+    /// The final name (download, receive) or the source's (upload): the sidecar's own name without its suffix.
+    pub file: String,
+    /// The length in bytes, where known.
+    pub length: Option<u64>,
+    /// The chunk size in bytes, frozen.
+    pub chunk_size: u64,
+    /// What to do when the final name is taken.
+    pub if_exists: IfExists,
+    /// The digest the content must have, as the user gave it.
+    pub checksum: Option<Digest>,
+    /// Chunks that are durable here (download, receive) or held by the remote (upload).
+    pub done: IndexSet,
+    /// Sums of the done chunks, in their order; shorter than `done` where some are not known.
+    pub done_sums: Vec<u64>,
+    /// Durable runs of chunks that are not done.
+    pub within: Vec<Piece>,
+    /// Runs that are written and not yet durable; they count only under `recent_boot`.
+    pub recent: Vec<Piece>,
+    /// The boot id under which `recent` counts.
+    pub recent_boot: Option<String>,
+    /// When the record was written.
+    pub updated: SystemTime,
+    /// What the remote calls this content.
+    pub validator: Validator,
+    /// The local data file as it was at a clean end; absent while a process is at it and after a kill.
+    pub stamp: Option<Stamp>,
+    /// Who is at it.
+    pub owner: Option<Owner>,
+    /// Saved hash states, by algorithm name.
+    pub prefix: BTreeMap<String, PrefixHash>,
+    /// The mark that the final rename has begun.
+    pub publishing: Option<Publishing>,
+    /// What the upload protocol needs to find its session again; only that protocol's file reads it. May hold a
+    /// session URL, which is a secret.
+    pub session: toml::Table,
+    /// Keys this version does not know, kept as they are.
+    pub extra: toml::Table,
+}
+
+/// Why a text is not a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BadRecord {
+    /// Written by a newer onward.
+    Newer(i64),
+    /// Not a record at all, or damaged.
+    Damaged(String),
+}
+
+impl fmt::Display for BadRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Newer(version) => write!(f, "it has format version {version}, this onward reads {VERSION}"),
+            Self::Damaged(why) => write!(f, "it cannot be read: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for BadRecord {}
+
+/// The sidecar's keys, in the order they are written.
+#[derive(Serialize, Deserialize)]
+struct Text {
+    version: i64,
+    kind: Kind,
+    url: String,
+    #[serde(default)]
+    needs: Vec<String>,
+    file: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    length: Option<u64>,
+    chunk_size: u64,
+    #[serde(default)]
+    if_exists: IfExists,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    checksum: Option<String>,
+    #[serde(default)]
+    done: String,
+    updated: toml::value::Datetime,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    within: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recent: Option<RecentText>,
+    #[serde(default, skip_serializing_if = "is_no_validator")]
+    validator: Validator,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hashes: Option<HashesText>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    prefix: BTreeMap<String, PrefixHash>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stamp: Option<Stamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    publishing: Option<Publishing>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<Owner>,
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    session: toml::Table,
+    #[serde(flatten)]
+    extra: toml::Table,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RecentText {
+    boot: String,
+    bytes: String,
+}
+
+/// CRC-64/NVME sums, 16 hexadecimal digits each, separated by blanks, in the order of what they belong to.
+#[derive(Serialize, Deserialize, Default)]
+struct HashesText {
+    #[serde(default)]
+    algorithm: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    done: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    within: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    recent: String,
+}
+
+fn is_no_validator(validator: &Validator) -> bool {
+    *validator == Validator::default()
+}
+
+impl Record {
+    /// A record of a transfer in which nothing has moved yet.
+    pub fn new(kind: Kind, url: impl Into<String>, file: impl Into<String>, chunk_size: u64) -> Self {
+        Self {
+            kind,
+            url: url.into(),
+            needs: Vec::new(),
+            file: file.into(),
+            length: None,
+            chunk_size: chunk_size.max(1),
+            if_exists: IfExists::Fail,
+            checksum: None,
+            done: IndexSet::new(),
+            done_sums: Vec::new(),
+            within: Vec::new(),
+            recent: Vec::new(),
+            recent_boot: None,
+            updated: SystemTime::UNIX_EPOCH,
+            validator: Validator::default(),
+            stamp: None,
+            owner: None,
+            prefix: BTreeMap::new(),
+            publishing: None,
+            session: toml::Table::new(),
+            extra: toml::Table::new(),
+        }
+    }
+
+    /// How the file is cut. While the length is unknown the layout has no end.
+    pub fn layout(&self) -> Layout {
+        Layout::new(self.length.unwrap_or(u64::MAX / 2), self.chunk_size)
+    }
+
+    /// The bytes that are there and cannot be lost to a power cut.
+    pub fn durable(&self) -> ByteSet {
+        let layout = self.layout();
+        let chunks =
+            self.done.runs().map(|run| ByteRange::new(layout.range(run.start).start, layout.range(run.end - 1).end));
+        chunks.chain(self.within.iter().map(|piece| piece.range)).collect()
+    }
+
+    /// The bytes that are there under boot `boot`: the durable ones, and the recent ones if no reboot has passed.
+    pub fn held(&self, boot: &str) -> ByteSet {
+        let mut held = self.durable();
+        if self.recent_boot.as_deref() == Some(boot) {
+            self.recent.iter().for_each(|piece| held.insert(piece.range));
+        }
+        held
+    }
+
+    /// All pieces with their sums that count under `boot`: done chunks, runs within, recent runs. Ascending by
+    /// kind, not by offset.
+    pub fn pieces(&self, boot: &str) -> Vec<Piece> {
+        let layout = self.layout();
+        let chunks = self.done.runs().flat_map(|run| run.start..run.end);
+        let mut pieces: Vec<Piece> = chunks
+            .zip(&self.done_sums)
+            .map(|(index, sum)| Piece { range: layout.range(index), sum: *sum })
+            .chain(self.within.iter().copied())
+            .collect();
+        if self.recent_boot.as_deref() == Some(boot) {
+            pieces.extend(&self.recent);
+        }
+        pieces
+    }
+
+    /// The sidecar's text.
+    pub fn to_toml(&self) -> String {
+        let mut within: BTreeMap<String, ByteSet> = BTreeMap::new();
+        let layout = self.layout();
+        for piece in &self.within {
+            let index = layout.index_of(piece.range.start);
+            let base = layout.range(index).start;
+            let run = ByteRange::new(piece.range.start - base, piece.range.end - base);
+            within.entry(index.to_string()).or_default().insert(run);
+        }
+        // The keys of a TOML table are text: "10" sorts before "9", so the sums go by number, as `within` does here.
+        let hashes = HashesText {
+            algorithm: "crc64nvme".into(),
+            done: sums_to_text(self.done_sums.iter().copied()),
+            within: sums_to_text(self.within.iter().map(|piece| piece.sum)),
+            recent: sums_to_text(self.recent.iter().map(|piece| piece.sum)),
+        };
+        let recent: ByteSet = self.recent.iter().map(|piece| piece.range).collect();
+        let text = Text {
+            version: VERSION,
+            kind: self.kind,
+            url: self.url.clone(),
+            needs: self.needs.clone(),
+            file: self.file.clone(),
+            length: self.length,
+            chunk_size: self.chunk_size,
+            if_exists: self.if_exists,
+            checksum: self.checksum.as_ref().map(Digest::to_string),
+            done: self.done.to_string(),
+            updated: datetime(self.updated),
+            within: within.into_iter().map(|(index, runs)| (index, runs.to_string())).collect(),
+            recent: self
+                .recent_boot
+                .as_ref()
+                .filter(|_| !recent.is_empty())
+                .map(|boot| RecentText { boot: boot.clone(), bytes: recent.to_string() }),
+            validator: self.validator.clone(),
+            hashes: (!hashes.done.is_empty() || !hashes.within.is_empty() || !hashes.recent.is_empty())
+                .then_some(hashes),
+            prefix: self.prefix.clone(),
+            stamp: self.stamp.clone(),
+            publishing: self.publishing.clone(),
+            owner: self.owner.clone(),
+            session: self.session.clone(),
+            extra: self.extra.clone(),
+        };
+        let body = toml::to_string(&text).unwrap_or_default();
+        format!("{}{body}", self.head())
+    }
+
+    /// The head line: how to go on and how to forget.
+    fn head(&self) -> String {
+        let name: String = self.file.escape_debug().collect();
+        match self.kind {
+            Kind::Receive => {
+                "# onward: an upload that is not complete. The sender continues it; `onward serve` expires it.\n".into()
+            }
+            Kind::Download => {
+                format!(
+                    "# onward: an unfinished download. Continue with `onward resume {name}`; delete this file to forget it.\n"
+                )
+            }
+            Kind::Upload => {
+                format!(
+                    "# onward: an unfinished upload. Continue with `onward resume {name}`; `onward cancel {name}` forgets it.\n"
+                )
+            }
+        }
+    }
+
+    /// Reads a sidecar's text. What does not hold together is refused as damaged; unknown keys are kept.
+    pub fn from_toml(text: &str) -> Result<Self, BadRecord> {
+        let damaged = |why: String| BadRecord::Damaged(why);
+        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| damaged(e.message().to_string()))?;
+        match table.get("version").and_then(toml::Value::as_integer) {
+            Some(VERSION) => {}
+            Some(newer) if newer > VERSION => return Err(BadRecord::Newer(newer)),
+            _ => return Err(damaged("it has no format version".into())),
+        }
+        let text: Text = table.try_into().map_err(|e| damaged(e.message().to_string()))?;
+        text.into_record()
+    }
+}
+
+impl Text {
+    fn into_record(self) -> Result<Record, BadRecord> {
+        let damaged = |why: &str| BadRecord::Damaged(why.to_string());
+        if self.chunk_size == 0 || self.length.is_some_and(|length| length > i64::MAX as u64) {
+            return Err(damaged("its sizes cannot be"));
+        }
+        let mut record = Record::new(self.kind, self.url, self.file, self.chunk_size);
+        record.length = self.length;
+        let layout = record.layout();
+        if self.length.is_some() && layout.count() > 2 * crate::chunk::MAX_CHUNKS {
+            return Err(damaged("it has too many chunks"));
+        }
+        record.done = IndexSet::parse(&self.done).map_err(|e| damaged(&e.to_string()))?;
+        if record.done.end() > layout.count() {
+            return Err(damaged("it counts chunks past the end of the file"));
+        }
+        let hashes = self.hashes.unwrap_or_default();
+        record.done_sums = sums_from_text(&hashes.done)?;
+        record.within = Text::within(&self.within, &layout, &sums_from_text(&hashes.within)?)?;
+        if let Some(recent) = self.recent {
+            let runs = ByteSet::parse(&recent.bytes).map_err(|e| damaged(&e.to_string()))?;
+            if runs.end() > layout.length() {
+                return Err(damaged("it counts bytes past the end of the file"));
+            }
+            let ranges = runs.runs().flat_map(|run| layout.split(run)).collect::<Vec<_>>();
+            record.recent = pieces(ranges, &sums_from_text(&hashes.recent)?)?;
+            record.recent_boot = Some(recent.boot);
+        }
+        if record.done_sums.len() as u64 > record.done.len() {
+            return Err(damaged("it has more hashes than chunks"));
+        }
+        record.needs = self.needs;
+        record.if_exists = self.if_exists;
+        record.checksum = match self.checksum {
+            Some(text) => Some(Digest::parse(&text).ok_or_else(|| damaged("its checksum is not one"))?),
+            None => None,
+        };
+        record.updated = humantime::parse_rfc3339_weak(&self.updated.to_string()).unwrap_or(SystemTime::UNIX_EPOCH);
+        record.validator = self.validator;
+        record.prefix = self.prefix;
+        record.stamp = self.stamp;
+        record.publishing = self.publishing;
+        record.owner = self.owner;
+        record.session = self.session;
+        record.extra = self.extra;
+        record.extra.remove("version");
+        Ok(record)
+    }
+
+    fn within(table: &BTreeMap<String, String>, layout: &Layout, sums: &[u64]) -> Result<Vec<Piece>, BadRecord> {
+        let damaged = |why: &str| BadRecord::Damaged(why.to_string());
+        let mut by_index = BTreeMap::new();
+        for (index, runs) in table {
+            let index: u64 = index.parse().map_err(|_| damaged("a key under [within] is not a chunk"))?;
+            by_index.insert(index, ByteSet::parse(runs).map_err(|e| damaged(&e.to_string()))?);
+        }
+        let mut ranges = Vec::new();
+        for (index, runs) in by_index {
+            let chunk = layout.range(index);
+            if runs.end() > chunk.len() {
+                return Err(damaged("it counts bytes past the end of a chunk"));
+            }
+            ranges.extend(runs.runs().map(|run| ByteRange::new(chunk.start + run.start, chunk.start + run.end)));
+        }
+        pieces(ranges, sums)
+    }
+}
+
+fn pieces(ranges: Vec<ByteRange>, sums: &[u64]) -> Result<Vec<Piece>, BadRecord> {
+    if ranges.len() != sums.len() {
+        return Err(BadRecord::Damaged("its hashes do not fit its runs".into()));
+    }
+    Ok(ranges.into_iter().zip(sums).map(|(range, sum)| Piece { range, sum: *sum }).collect())
+}
+
+fn sums_to_text(sums: impl Iterator<Item = u64>) -> String {
+    let mut text = String::new();
+    for sum in sums {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(&crate::digest::hex(&sum.to_be_bytes()));
+    }
+    text
+}
+
+fn sums_from_text(text: &str) -> Result<Vec<u64>, BadRecord> {
+    text.split_ascii_whitespace()
+        .map(|hex| match hex.len() {
+            16 => u64::from_str_radix(hex, 16).map_err(|_| BadRecord::Damaged("a hash is not hexadecimal".into())),
+            _ => Err(BadRecord::Damaged("a hash has the wrong length".into())),
+        })
+        .collect()
+}
+
+fn datetime(time: SystemTime) -> toml::value::Datetime {
+    let text = humantime::format_rfc3339_seconds(time).to_string();
+    text.parse().unwrap_or_else(|_| toml::value::Datetime { date: None, time: None, offset: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn sample() -> Record {
+        let mut record = Record::new(Kind::Download, "https://example.org/big.iso", "big.iso", 10);
+        record.length = Some(1005);
+        record.done = IndexSet::parse("0-2,9").unwrap();
+        record.done_sums = vec![1, 2, 3, u64::MAX];
+        record.within =
+            vec![Piece { range: ByteRange::new(41, 43), sum: 5 }, Piece { range: ByteRange::new(100, 109), sum: 6 }];
+        record.recent =
+            vec![Piece { range: ByteRange::new(505, 510), sum: 7 }, Piece { range: ByteRange::new(510, 520), sum: 8 }];
+        record.recent_boot = Some("b".into());
+        record.updated = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        record.validator.etag = Some("\"5f3c-abc\"".into());
+        record.checksum = Digest::parse("md5:25f9e794323b453885f5181f1b624d0b");
+        record.session.insert("upload".into(), "https://example.org/u/1".into());
+        record
+    }
+
+    #[test]
+    fn round_trip_keeps_everything() {
+        let mut record = sample();
+        record.extra.insert("future".into(), toml::Value::Integer(3));
+        let text = record.to_toml();
+        assert!(text.starts_with("# onward: an unfinished download. Continue with `onward resume big.iso`"), "{text}");
+        assert!(text.contains("updated = 2023-11-14T22:13:20Z"), "{text}");
+        assert_eq!(Record::from_toml(&text).unwrap(), record);
+    }
+
+    #[test]
+    fn recent_bytes_count_only_under_their_boot() {
+        let record = sample();
+        assert_eq!(record.held("b").to_string(), "0-29,41-42,90-108,505-519");
+        assert_eq!(record.held("other").to_string(), "0-29,41-42,90-108");
+        assert_eq!(record.pieces("b").len(), 8);
+        assert_eq!(record.pieces("other").len(), 6);
+    }
+
+    #[test]
+    fn damage_is_refused_and_newer_versions_named() {
+        let good = sample().to_toml();
+        assert_eq!(Record::from_toml(&good.replace("version = 1", "version = 2")), Err(BadRecord::Newer(2)));
+        for (from, to) in [
+            ("version = 1", ""),
+            ("chunk_size = 10", "chunk_size = 0"),
+            ("done = \"0-2,9\"", "done = \"0-200\""),
+            ("41-42", "41-4"),
+            ("kind = \"download\"", "kind = \"steal\""),
+            ("length = 1005", "length = -1"),
+            ("505-519", "505-1005"),
+        ] {
+            let text = good.replace(from, to);
+            if text != good {
+                assert!(matches!(Record::from_toml(&text), Err(BadRecord::Damaged(_))), "{from} -> {to}");
+            }
+        }
+        for cut in 0..good.len() {
+            let _ = Record::from_toml(&good[..cut]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC{0,200}") {
+            let _ = Record::from_toml(&text);
+        }
+
+        #[test]
+        fn a_flipped_byte_never_panics(at in 0usize..600, to in any::<u8>()) {
+            let mut bytes = sample().to_toml().into_bytes();
+            let at = at % bytes.len();
+            bytes[at] = to;
+            if let Ok(text) = String::from_utf8(bytes) {
+                if let Ok(record) = Record::from_toml(&text) {
+                    prop_assert!(record.held("b").end() <= record.layout().length());
+                }
+            }
+        }
+    }
+}
