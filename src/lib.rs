@@ -5,3 +5,5 @@ pub mod digest;
 pub mod event;
 pub mod fault;
 pub mod record;
+pub mod units;
+pub mod wire;

@@ -1,0 +1,6 @@
+//! The wire's grammar: fields and documents read into values and printed from them, both directions, no I/O.
+//!
+//! Everything here is fed by strangers: a parser answers with a value or refuses, it never panics and never guesses.
+//! Client and server share these rooms, so that they cannot drift.
+
+pub mod content_range;
