@@ -2,6 +2,7 @@
 pub mod byteset;
 pub mod chunk;
 pub mod digest;
+pub mod engine;
 pub mod event;
 pub mod fault;
 pub mod record;

@@ -1,0 +1,4 @@
+//! The loops: what is missing is asked for, moved, recorded, until nothing is missing.
+pub mod meter;
+pub mod pace;
+pub mod retry;
