@@ -205,7 +205,8 @@ fn says(code: &str, word: &str) -> bool {
     let part_of_name = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
     code.match_indices(word).any(|(at, _)| {
         let starts = !word.starts_with(|c: char| c.is_alphanumeric()) || !part_of_name(code[..at].chars().next_back());
-        let ends = !word.ends_with(|c: char| c.is_alphanumeric()) || !part_of_name(code[at + word.len()..].chars().next());
+        let ends =
+            !word.ends_with(|c: char| c.is_alphanumeric()) || !part_of_name(code[at + word.len()..].chars().next());
         starts && ends
     })
 }
@@ -234,10 +235,8 @@ fn arrows_point_down() {
             let sideways = SIDEWAYS.iter().any(|(from, to, _)| *from == source.room && *to == named);
             let ground_floor = own == 0 && other == 0;
             if named != source.room && other >= own && !ground_floor && !sideways {
-                complaints.push(format!(
-                    "{}: `{}` (layer {own}) uses `{named}` (layer {other})",
-                    source.path, source.room
-                ));
+                complaints
+                    .push(format!("{}: `{}` (layer {own}) uses `{named}` (layer {other})", source.path, source.room));
             }
         }
     }
