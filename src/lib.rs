@@ -2,9 +2,11 @@
 pub mod byteset;
 pub mod chunk;
 pub mod digest;
+pub mod disk;
 pub mod engine;
 pub mod event;
 pub mod fault;
+pub mod net;
 pub mod record;
 pub mod units;
 pub mod wire;

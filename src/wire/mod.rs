@@ -4,3 +4,4 @@
 //! Client and server share these rooms, so that they cannot drift.
 
 pub mod content_range;
+pub mod mask;

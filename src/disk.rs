@@ -1,0 +1,452 @@
+//! The disk: the only place that creates, writes, syncs, renames or removes files. What it promises is what the
+//! crash story of `partial` is built on; foreign errors become faults here.
+//!
+//! Debug builds carry two instruments for the tests: [`point`] kills the process at a named place, and the disk
+//! log writes down every change in order, so that a power cut can be replayed from what had been synced.
+
+use crate::fault::{Fault, Kind};
+use crate::record::{IfExists, Stamp};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// The fault that a failed disk operation means.
+pub fn fault(doing: &str, path: &Path, error: &io::Error) -> Fault {
+    let shown = shown(path);
+    let hint = match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+        Some(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => "free some space and run the same command again",
+        Some(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM | rustix::io::Errno::ROFS) => {
+            "choose a place you may write to with -o or -d"
+        }
+        Some(rustix::io::Errno::NOENT) => "check the path",
+        _ => return Fault::new(Kind::Local, format!("cannot {doing} {shown}: {}", reason(error))),
+    };
+    Fault::new(Kind::Local, format!("cannot {doing} {shown}: {}", reason(error))).hint(hint)
+}
+
+/// The system's words for an error, without the error number that std appends.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}
+
+/// A path for people: control characters escaped.
+pub fn shown(path: &Path) -> String {
+    path.to_string_lossy().chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// A name in an opened folder: what is done to it cannot be led elsewhere by somebody who swaps the folder.
+#[derive(Debug)]
+pub struct Spot {
+    dir: File,
+    name: OsString,
+    shown: PathBuf,
+}
+
+impl Spot {
+    /// The spot of `path`; opens its folder.
+    pub fn at(path: &Path) -> Result<Self, Fault> {
+        let name = path.file_name().ok_or_else(|| Fault::new(Kind::Local, format!("{} is not a file name", shown(path))))?;
+        Ok(Self { dir: open_dir(&folder_of(path))?, name: name.to_owned(), shown: path.to_owned() })
+    }
+
+    /// The spot `name` in the folder `dir`, which people know as `shown`.
+    pub fn in_dir(dir: File, name: impl Into<OsString>, shown: PathBuf) -> Self {
+        Self { dir, name: name.into(), shown }
+    }
+
+    /// The path for people.
+    pub fn path(&self) -> &Path {
+        &self.shown
+    }
+
+    /// The mode of the regular file that has this name now; `None` when there is none.
+    fn mode(&self) -> Option<u32> {
+        let stat = rustix::fs::statat(&self.dir, &self.name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file().then_some(stat.st_mode & 0o777)
+    }
+}
+
+/// The folder a path lies in.
+pub fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn open_dir(path: &Path) -> Result<File, Fault> {
+    File::open(path).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => Fault::new(Kind::Local, format!("the folder {} does not exist", shown(path)))
+            .hint("create it, or add --create-dirs"),
+        _ => fault("open the folder", path, &e),
+    })
+}
+
+/// Creates the folder `path` with all its parents, mode 0777 less the umask.
+pub fn create_dirs(path: &Path) -> Result<(), Fault> {
+    std::fs::create_dir_all(path).map_err(|e| fault("create the folder", path, &e))
+}
+
+/// Creates `path`, which must not exist, for reading and writing; mode 0600. `None` when it exists.
+pub fn create_private(path: &Path) -> Result<Option<File>, Fault> {
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
+    match file {
+        Ok(file) => {
+            note(|| format!("create\t{}\t{}", inode(&file), path.display()));
+            Ok(Some(file))
+        }
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+        Err(e) => Err(fault("create", path, &e)),
+    }
+}
+
+/// Opens the regular file `path` for reading and writing, following no symlink; `None` when there is none.
+pub fn open_existing(path: &Path) -> Result<Option<File>, Fault> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    let file = match OpenOptions::new().read(true).write(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(fault("open", path, &e)),
+    };
+    match file.metadata().map_err(|e| fault("look at", path, &e))?.is_file() {
+        true => Ok(Some(file)),
+        false => Err(Fault::new(Kind::Local, format!("{} is in the way: it is not a regular file", shown(path)))),
+    }
+}
+
+/// Opens something that is not a regular file (`/dev/null`, a FIFO) for writing.
+pub fn open_stream(path: &Path) -> Result<File, Fault> {
+    OpenOptions::new().write(true).open(path).map_err(|e| fault("write to", path, &e))
+}
+
+/// Opens a regular file for reading.
+pub fn open_source(path: &Path) -> Result<File, Fault> {
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|e| fault("read", path, &e))?;
+    match file.metadata().map_err(|e| fault("look at", path, &e))? {
+        meta if meta.is_file() => Ok(file),
+        meta if meta.is_dir() => Err(Fault::new(Kind::Usage, format!("{} is a folder", shown(path)))),
+        _ => Err(Fault::new(Kind::Usage, format!("{} is not a regular file", shown(path)))),
+    }
+}
+
+/// Takes the exclusive lock of a file if nobody has it. `false`: somebody has.
+pub fn try_lock(file: &File, path: &Path) -> Result<bool, Fault> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        // A filesystem without locks: the owner token in the sidecar is what is left.
+        Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => Ok(true),
+        Err(TryLockError::Error(e)) => Err(fault("lock", path, &e)),
+    }
+}
+
+/// Whether the open file is still the one that `path` names.
+pub fn is_still(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::symlink_metadata(path)) {
+        (Ok(open), Ok(named)) => open.dev() == named.dev() && open.ino() == named.ino(),
+        _ => false,
+    }
+}
+
+/// What tells this file from its next version.
+pub fn stamp(file: &File) -> io::Result<Stamp> {
+    let meta = file.metadata()?;
+    Ok(Stamp {
+        size: meta.len(),
+        mtime: format!("{}.{:09}", meta.mtime(), meta.mtime_nsec()),
+        ctime: Some(format!("{}.{:09}", meta.ctime(), meta.ctime_nsec())),
+        device: meta.dev(),
+        inode: meta.ino(),
+    })
+}
+
+/// Writes all of `bytes` at `at`; no cursor is involved.
+pub fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    file.write_all_at(bytes, at)?;
+    note(|| format!("write\t{}\t{at}\t{}", inode(file), crate::digest::hex(bytes)));
+    Ok(())
+}
+
+/// Writes all of `bytes` at the cursor of something that is streamed to.
+pub fn write_on(mut file: &File, bytes: &[u8]) -> io::Result<()> {
+    file.write_all(bytes)
+}
+
+/// Makes the data of the file survive a power cut.
+pub fn sync_data(file: &File) -> io::Result<()> {
+    file.sync_data()?;
+    note(|| format!("sync\t{}", inode(file)));
+    Ok(())
+}
+
+/// Sets the length of the file and, where the filesystem keeps its data on a device, reserves the space.
+pub fn allocate(file: &File, path: &Path, length: u64) -> Result<(), Fault> {
+    const SMALL: u64 = 8 << 20;
+    const TMPFS: i64 = 0x0102_1994;
+    let in_memory = rustix::fs::fstatfs(file).is_ok_and(|fs| fs.f_type as i64 == TMPFS);
+    if length > SMALL && !in_memory {
+        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, length) {
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS | rustix::io::Errno::INVAL) => {}
+            Err(e) => return Err(fault("reserve space for", path, &e.into())),
+        }
+    }
+    set_length(file, length).map_err(|e| fault("set the length of", path, &e))
+}
+
+/// Cuts or extends the file to `length` bytes.
+pub fn set_length(file: &File, length: u64) -> io::Result<()> {
+    file.set_len(length)?;
+    note(|| format!("length\t{}\t{length}", inode(file)));
+    Ok(())
+}
+
+/// Bytes that this user may still write in the filesystem of an open file.
+pub fn free_space(file: &File) -> Option<u64> {
+    let fs = rustix::fs::fstatvfs(file).ok()?;
+    Some(fs.f_bavail.saturating_mul(fs.f_frsize))
+}
+
+/// Replaces the small file `path` by `bytes`, mode 0600: temporary file, sync, rename. With `sync_folder` the
+/// rename itself survives a power cut too.
+pub fn replace(path: &Path, bytes: &[u8], sync_folder: bool) -> Result<(), Fault> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let temp = path.with_file_name(name);
+    let file = loop {
+        match create_private(&temp)? {
+            Some(file) => break file,
+            // Left by a kill: the lock on the data file says that nobody else is writing it now.
+            None => remove(&temp).map(drop)?,
+        }
+    };
+    let written = write_at(&file, bytes, 0).and_then(|()| sync_data(&file)).and_then(|()| {
+        std::fs::rename(&temp, path)?;
+        note(|| format!("rename\t{}\t{}\t{}", inode(&file), temp.display(), path.display()));
+        Ok(())
+    });
+    if let Err(e) = written {
+        let _ = remove(&temp);
+        return Err(fault("write", path, &e));
+    }
+    match sync_folder {
+        true => sync_dir(&folder_of(path)),
+        false => Ok(()),
+    }
+}
+
+/// Makes the names in a folder survive a power cut.
+pub fn sync_dir(path: &Path) -> Result<(), Fault> {
+    sync_open_dir(&open_dir(path)?, path)
+}
+
+fn sync_open_dir(dir: &File, path: &Path) -> Result<(), Fault> {
+    match dir.sync_all() {
+        // Some network filesystems cannot sync a folder; there is nothing more to be done there.
+        Err(e) if e.raw_os_error() != Some(rustix::io::Errno::INVAL.raw_os_error()) => Err(fault("sync the folder", path, &e)),
+        _ => {
+            note(|| format!("syncdir\t{}", path.display()));
+            Ok(())
+        }
+    }
+}
+
+/// Removes a file; `false` when there was none.
+pub fn remove(path: &Path) -> Result<bool, Fault> {
+    match std::fs::remove_file(path) {
+        Ok(()) => {
+            note(|| format!("remove\t{}", path.display()));
+            Ok(true)
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(fault("remove", path, &e)),
+    }
+}
+
+/// Renames within a folder, replacing what has the new name.
+pub fn rename(from: &Path, to: &Path) -> Result<(), Fault> {
+    std::fs::rename(from, to).map_err(|e| fault("rename", from, &e))?;
+    note(|| format!("rename\t0\t{}\t{}", from.display(), to.display()));
+    Ok(())
+}
+
+/// Gives the finished file `from` its final name and makes that survive a power cut. `false`: the name is taken and
+/// may not be replaced. The file gets the mode of the one it replaces, or what the umask leaves of 0666.
+pub fn publish(file: &File, from: &Path, into: &Spot, if_exists: IfExists) -> Result<bool, Fault> {
+    let lost = |e: io::Error| fault("give its final name to", into.path(), &e);
+    let mode = into.mode().unwrap_or(0o666 & !umask());
+    file.set_permissions(std::fs::Permissions::from_mode(mode)).map_err(lost)?;
+    let source = Spot::at(from)?;
+    let renamed = match if_exists {
+        IfExists::Replace => rustix::fs::renameat(&source.dir, &source.name, &into.dir, &into.name),
+        IfExists::Fail => rename_unless_taken(&source, into),
+    };
+    match renamed {
+        Ok(()) => {}
+        Err(rustix::io::Errno::EXIST) => {
+            file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(lost)?;
+            return Ok(false);
+        }
+        Err(e) => return Err(lost(e.into())),
+    }
+    note(|| format!("rename\t{}\t{}\t{}", inode(file), from.display(), into.path().display()));
+    point("published");
+    sync_open_dir(&into.dir, &folder_of(into.path()))?;
+    Ok(true)
+}
+
+fn rename_unless_taken(from: &Spot, into: &Spot) -> rustix::io::Result<()> {
+    use rustix::io::Errno;
+    match rustix::fs::renameat_with(&from.dir, &from.name, &into.dir, &into.name, RenameFlags::NOREPLACE) {
+        // Not every filesystem knows the flag; a hard link refuses a taken name everywhere.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            rustix::fs::linkat(&from.dir, &from.name, &into.dir, &into.name, AtFlags::empty())?;
+            rustix::fs::unlinkat(&from.dir, &from.name, AtFlags::empty())
+        }
+        other => other,
+    }
+}
+
+/// A small file that was read, and whether it can only have been written by this user.
+pub struct Private {
+    /// Its content.
+    pub text: Vec<u8>,
+    /// Why it may be somebody else's; `None` when it is ours: a regular file, owned by the caller, mode 0600.
+    pub doubt: Option<String>,
+}
+
+/// Reads a file of at most `limit` bytes, following no symlink; `None` when there is none.
+pub fn read_private(path: &Path, limit: u64) -> Result<Option<Private>, Fault> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(fault("read", path, &e)),
+    };
+    let meta = file.metadata().map_err(|e| fault("look at", path, &e))?;
+    if !meta.is_file() || meta.len() > limit {
+        return Ok(Some(Private { text: Vec::new(), doubt: Some("it is not a small regular file".into()) }));
+    }
+    let mut text = Vec::with_capacity(meta.len() as usize);
+    file.take(limit).read_to_end(&mut text).map_err(|e| fault("read", path, &e))?;
+    let doubt = if meta.uid() != rustix::process::geteuid().as_raw() {
+        Some("it belongs to another user".to_string())
+    } else if meta.mode() & 0o077 != 0 {
+        Some(format!("its mode is {:04o}, not 0600", meta.mode() & 0o7777))
+    } else {
+        None
+    };
+    Ok(Some(Private { text, doubt }))
+}
+
+/// The umask of this process.
+fn umask() -> u32 {
+    static UMASK: OnceLock<u32> = OnceLock::new();
+    *UMASK.get_or_init(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let told = status.lines().find_map(|line| line.strip_prefix("Umask:")).and_then(|v| u32::from_str_radix(v.trim(), 8).ok());
+        told.unwrap_or_else(|| {
+            // Asking means setting; put it back at once.
+            let old = rustix::process::umask(Mode::from_raw_mode(0o077));
+            rustix::process::umask(old);
+            old.as_raw_mode()
+        })
+    })
+}
+
+/// The id of this boot of the machine: what the page cache held under another id is gone.
+pub fn boot_id() -> &'static str {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    BOOT.get_or_init(|| match std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+        Ok(id) => id.trim().to_string(),
+        // No boot id to be had (macOS): a new one for each process means that recent bytes are not counted.
+        Err(_) => token(),
+    })
+}
+
+/// The name of this machine.
+pub fn host_name() -> &'static str {
+    static HOST: OnceLock<String> = OnceLock::new();
+    HOST.get_or_init(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
+}
+
+/// 128 random bits in hexadecimal.
+pub fn token() -> String {
+    let mut bytes = [0; 16];
+    // Without the system's randomness a token can still be told from another process's.
+    if getrandom::fill(&mut bytes).is_err() {
+        bytes[..4].copy_from_slice(&std::process::id().to_be_bytes());
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        bytes[4..12].copy_from_slice(&(now.as_nanos() as u64).to_be_bytes());
+    }
+    crate::digest::hex(&bytes)
+}
+
+/// Appends a suffix to the last component of a path.
+pub fn with_suffix(path: &Path, suffix: impl AsRef<OsStr>) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    path.with_file_name(name)
+}
+
+/// The real file behind `path`: symlinks followed, also one that points to nothing yet.
+pub fn resolve_links(path: &Path) -> Result<PathBuf, Fault> {
+    let mut at = path.to_owned();
+    for _ in 0..40 {
+        match std::fs::read_link(&at) {
+            Ok(next) => at = folder_of(&at).join(next),
+            Err(_) => return Ok(at),
+        }
+    }
+    Err(Fault::new(Kind::Local, format!("{} is a loop of symlinks", shown(path))))
+}
+
+/// Whether a name fits into the filesystem's limit of 255 bytes.
+pub fn fits(path: &Path) -> bool {
+    path.file_name().is_none_or(|name| name.as_bytes().len() <= 255)
+}
+
+/// A named place where the tests may kill the process: `ONWARD_CRASH_AT=name`, or `name:3` for the third time the
+/// place is passed. Debug builds only.
+pub fn point(name: &'static str) {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    static WANTED: OnceLock<Option<(String, usize)>> = OnceLock::new();
+    static PASSED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let wanted = WANTED.get_or_init(|| {
+        let text = std::env::var("ONWARD_CRASH_AT").ok()?;
+        let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));
+        Some((name.to_string(), nth.parse().ok()?))
+    });
+    let Some((wanted, nth)) = wanted else { return };
+    if wanted == name && PASSED.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1 == *nth {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+}
+
+/// Writes one line of the disk log (`ONWARD_DISK_LOG=FILE`, debug builds only): tab-separated operation, inode and
+/// arguments, in the order the operations took effect.
+fn note(line: impl FnOnce() -> String) {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    static LOG: OnceLock<Option<File>> = OnceLock::new();
+    let log = LOG.get_or_init(|| {
+        let path = std::env::var_os("ONWARD_DISK_LOG")?;
+        OpenOptions::new().append(true).create(true).open(path).ok()
+    });
+    if let Some(mut log) = log.as_ref() {
+        let _ = log.write_all(format!("{}\n", line()).as_bytes());
+    }
+}
+
+fn inode(file: &File) -> u64 {
+    file.metadata().map_or(0, |meta| meta.ino())
+}
