@@ -37,7 +37,10 @@ fn reason(error: &io::Error) -> String {
 
 /// A path for people: control characters escaped.
 pub fn shown(path: &Path) -> String {
-    path.to_string_lossy().chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    path.to_string_lossy()
+        .chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect()
 }
 
 /// A name in an opened folder: what is done to it cannot be led elsewhere by somebody who swaps the folder.
@@ -51,7 +54,8 @@ pub struct Spot {
 impl Spot {
     /// The spot of `path`; opens its folder.
     pub fn at(path: &Path) -> Result<Self, Fault> {
-        let name = path.file_name().ok_or_else(|| Fault::new(Kind::Local, format!("{} is not a file name", shown(path))))?;
+        let name =
+            path.file_name().ok_or_else(|| Fault::new(Kind::Local, format!("{} is not a file name", shown(path))))?;
         Ok(Self { dir: open_dir(&folder_of(path))?, name: name.to_owned(), shown: path.to_owned() })
     }
 
@@ -249,7 +253,9 @@ pub fn sync_dir(path: &Path) -> Result<(), Fault> {
 fn sync_open_dir(dir: &File, path: &Path) -> Result<(), Fault> {
     match dir.sync_all() {
         // Some network filesystems cannot sync a folder; there is nothing more to be done there.
-        Err(e) if e.raw_os_error() != Some(rustix::io::Errno::INVAL.raw_os_error()) => Err(fault("sync the folder", path, &e)),
+        Err(e) if e.raw_os_error() != Some(rustix::io::Errno::INVAL.raw_os_error()) => {
+            Err(fault("sync the folder", path, &e))
+        }
         _ => {
             note(|| format!("syncdir\t{}", path.display()));
             Ok(())
@@ -350,7 +356,10 @@ fn umask() -> u32 {
     static UMASK: OnceLock<u32> = OnceLock::new();
     *UMASK.get_or_init(|| {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let told = status.lines().find_map(|line| line.strip_prefix("Umask:")).and_then(|v| u32::from_str_radix(v.trim(), 8).ok());
+        let told = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Umask:"))
+            .and_then(|v| u32::from_str_radix(v.trim(), 8).ok());
         told.unwrap_or_else(|| {
             // Asking means setting; put it back at once.
             let old = rustix::process::umask(Mode::from_raw_mode(0o077));

@@ -189,7 +189,10 @@ impl Response {
         let mut all = BytesMut::new();
         while let Some(bytes) = self.chunk().await? {
             if all.len() + bytes.len() > at_most {
-                let text = format!("{} answered with more than {at_most} bytes where a short answer was expected", host(&self.url));
+                let text = format!(
+                    "{} answered with more than {at_most} bytes where a short answer was expected",
+                    host(&self.url)
+                );
                 return Err(Fault::new(Kind::Other, text));
             }
             all.extend_from_slice(&bytes);
@@ -276,7 +279,10 @@ impl Net {
                 return Err(Fault::new(Kind::Other, text));
             }
             if seen.len() > HOPS {
-                return Err(Fault::new(Kind::Other, format!("{} leads through more than {HOPS} redirects", shown(&request.url))));
+                return Err(Fault::new(
+                    Kind::Other,
+                    format!("{} leads through more than {HOPS} redirects", shown(&request.url)),
+                ));
             }
             if hop.url.scheme() == "https" && next.scheme() != "https" {
                 let text = format!("{} leads from https to {}", shown(&hop.url), shown(&next));
@@ -370,7 +376,8 @@ fn redirect(answer: &Response, method: &Method) -> Result<Option<Url>, Fault> {
     let Some(location) = answer.headers.get(LOCATION) else { return Ok(None) };
     // Old servers send raw UTF-8 here; the URL parser escapes it.
     let location = String::from_utf8_lossy(location.as_bytes());
-    let bad = || Fault::new(Kind::Other, format!("{} redirects to something that is not an http URL", shown(&answer.url)));
+    let bad =
+        || Fault::new(Kind::Other, format!("{} redirects to something that is not an http URL", shown(&answer.url)));
     let mut next = answer.url.join(location.trim()).map_err(|_| bad())?;
     if !matches!(next.scheme(), "http" | "https") || next.host_str().is_none() {
         return Err(bad());
@@ -545,7 +552,8 @@ fn fault_of(error: &reqwest::Error, url: &Url) -> Fault {
     let host = host(url);
     if cause.contains("invalid peer certificate") || cause.contains("CertNotValid") {
         let text = format!("{host} could not be trusted: {cause}");
-        return Fault::new(Kind::Other, text).hint("check the name and the clock; --cacert FILE trusts one more authority");
+        return Fault::new(Kind::Other, text)
+            .hint("check the name and the clock; --cacert FILE trusts one more authority");
     }
     if error.is_builder() || error.is_request() && cause.contains("invalid URL") {
         return Fault::new(Kind::Usage, format!("this request cannot be made: {cause}"));
@@ -569,5 +577,12 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
         at = next;
     }
     let text = at.to_string();
-    text.split(" (os error").next().unwrap_or(&text).chars().flat_map(char::escape_default).collect::<String>().replace("\\'", "'").replace("\\\"", "\"")
+    text.split(" (os error")
+        .next()
+        .unwrap_or(&text)
+        .chars()
+        .flat_map(char::escape_default)
+        .collect::<String>()
+        .replace("\\'", "'")
+        .replace("\\\"", "\"")
 }

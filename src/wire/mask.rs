@@ -8,10 +8,40 @@ const MASK: &str = "***";
 
 /// Names of query parameters that sign or authorise, lower case; `x-amz-…`, `x-goog-…` and `x-oss-…` count by prefix.
 const SECRET_NAMES: [&str; 34] = [
-    "access_key", "accesskey", "access_token", "accesstoken", "api_key", "apikey", "auth", "auth_key", "authkey",
-    "authorization", "awsaccesskeyid", "client_secret", "code", "credential", "hash", "hdnea", "hdnts", "hmac", "jwt", "key",
-    "key-pair-id", "md5", "passwd", "password", "policy", "pwd", "secret", "session", "sig", "sign", "signature", "st",
-    "ticket", "token",
+    "access_key",
+    "accesskey",
+    "access_token",
+    "accesstoken",
+    "api_key",
+    "apikey",
+    "auth",
+    "auth_key",
+    "authkey",
+    "authorization",
+    "awsaccesskeyid",
+    "client_secret",
+    "code",
+    "credential",
+    "hash",
+    "hdnea",
+    "hdnts",
+    "hmac",
+    "jwt",
+    "key",
+    "key-pair-id",
+    "md5",
+    "passwd",
+    "password",
+    "policy",
+    "pwd",
+    "secret",
+    "session",
+    "sig",
+    "sign",
+    "signature",
+    "st",
+    "ticket",
+    "token",
 ];
 
 /// Whether a query parameter of this name signs or authorises.
@@ -19,7 +49,9 @@ pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRET_NAMES.contains(&name.as_str())
         || ["x-amz-", "x-goog-", "x-oss-", "x-ms-"].iter().any(|prefix| name.starts_with(prefix))
-        || ["_token", "-token", "_secret", "_signature", "-signature", "_sig", "_key"].iter().any(|end| name.ends_with(end))
+        || ["_token", "-token", "_secret", "_signature", "-signature", "_sig", "_key"]
+            .iter()
+            .any(|end| name.ends_with(end))
 }
 
 /// Whether a URL carries a secret that showing it masks.
