@@ -5,3 +5,6 @@
 
 pub mod content_range;
 pub mod mask;
+pub mod disposition;
+pub mod filename;
+pub mod percent;
