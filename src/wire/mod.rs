@@ -4,7 +4,7 @@
 //! Client and server share these rooms, so that they cannot drift.
 
 pub mod content_range;
-pub mod mask;
 pub mod disposition;
 pub mod filename;
+pub mod mask;
 pub mod percent;
