@@ -8,3 +8,4 @@ pub mod disposition;
 pub mod filename;
 pub mod mask;
 pub mod percent;
+pub mod handshake;
