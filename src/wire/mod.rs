@@ -6,6 +6,6 @@
 pub mod content_range;
 pub mod disposition;
 pub mod filename;
+pub mod handshake;
 pub mod mask;
 pub mod percent;
-pub mod handshake;
