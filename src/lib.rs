@@ -1,6 +1,9 @@
 //! `onward` moves big files in chunks and never loses what it has moved.
 pub mod byteset;
 pub mod chunk;
+pub mod cli;
+pub mod commands;
+pub mod config;
 pub mod digest;
 pub mod disk;
 pub mod engine;
@@ -8,5 +11,6 @@ pub mod event;
 pub mod fault;
 pub mod net;
 pub mod record;
+pub mod report;
 pub mod units;
 pub mod wire;

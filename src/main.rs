@@ -1,1 +1,22 @@
-fn main() {}
+//! Parse, resolve, run, report, and end as the shell expects.
+
+use clap::Parser;
+use onward::cli::Cli;
+use onward::commands::{self, Signals};
+use onward::config;
+use onward::report::{self, Report};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => return ExitCode::from(report::usage(&answer)),
+    };
+    let (show, command) = config::load(cli);
+    let report = Report::new(show);
+    let signals = Signals::watch();
+    let outcome = command.and_then(|command| commands::run(command, &report, signals.stop()));
+    let code = report.end(outcome);
+    signals.raise_again();
+    ExitCode::from(code)
+}

@@ -2,3 +2,6 @@
 pub mod meter;
 pub mod pace;
 pub mod retry;
+mod stop;
+
+pub use stop::Stop;

@@ -1,0 +1,31 @@
+//! `onward cancel`.
+
+use super::{Link, Show};
+use clap::{Args, ValueHint};
+use std::path::PathBuf;
+
+/// The flags of `onward cancel`.
+#[derive(Debug, Clone, Default, Args)]
+#[command(long_about = "Forget an unfinished transfer: tell the server, then remove the .partial and its record. An \
+upload's source is never touched.")]
+pub struct Cancel {
+    /// The file, an upload's source, the .partial or the record
+    #[arg(value_name = "PATH", required = true, value_hint = ValueHint::FilePath)]
+    pub paths: Vec<PathBuf>,
+
+    /// Of a source with several destinations only this one
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub to: Vec<String>,
+
+    /// Follow this record although it may have been planted
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub trust: Vec<PathBuf>,
+
+    /// How to reach the other side.
+    #[command(flatten)]
+    pub link: Link,
+
+    /// What to show.
+    #[command(flatten)]
+    pub show: Show,
+}

@@ -1,0 +1,70 @@
+//! `onward download`.
+
+use super::{Link, Show};
+use crate::units;
+use clap::{Args, ValueHint};
+use std::path::PathBuf;
+
+/// The flags of `onward download`.
+#[derive(Debug, Clone, Default, Args)]
+#[command(long_about = "Download files; the same command again continues.
+
+Each file arrives as NAME.partial with its record NAME.partial.toml beside it, and gets its name only when it is \
+complete and checked. One file's failure does not stop the others. The path of each finished file goes to stdout.")]
+pub struct Download {
+    /// What to download
+    #[arg(value_name = "URL", required_unless_present = "input", value_hint = ValueHint::Url)]
+    pub urls: Vec<String>,
+
+    /// Write to this file (one URL only)
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+
+    /// Write into this folder
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+
+    /// Read more URLs from FILE, one a line; `-` is stdin
+    #[arg(short, long, value_name = "FILE|-", value_hint = ValueHint::FilePath)]
+    pub input: Option<PathBuf>,
+
+    /// Connections a file [default: as many as help]
+    #[arg(short = 'x', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub connections: Option<u32>,
+
+    /// Large files at once [default: 3]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub jobs: Option<u32>,
+
+    /// Chunk size, as in 8M; raised until there are at most 10,000 [default: 8M]
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub chunk_size: Option<u64>,
+
+    /// The digest the file must have, as in sha256:HEX (one URL only)
+    #[arg(long, value_name = "ALG:HEX")]
+    pub checksum: Option<String>,
+
+    /// Replace an existing file, once the new one is complete
+    #[arg(long, conflicts_with = "no_clobber")]
+    pub overwrite: bool,
+
+    /// Leave an existing file alone and count it as done
+    #[arg(long)]
+    pub no_clobber: bool,
+
+    /// Fail (exit 4) instead of starting over when the remote file has changed
+    #[arg(long)]
+    pub no_restart: bool,
+
+    /// Say what would be done, and move nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// How to reach the other side.
+    #[command(flatten)]
+    pub link: Link,
+
+    /// What to show.
+    #[command(flatten)]
+    pub show: Show,
+}

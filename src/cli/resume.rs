@@ -1,0 +1,50 @@
+//! `onward resume`.
+
+use super::{Link, Show};
+use clap::{Args, ValueHint};
+use std::path::PathBuf;
+
+/// The flags of `onward resume`.
+#[derive(Debug, Clone, Default, Args)]
+#[command(long_about = "Finish what was left unfinished, downloads and uploads alike, with nothing given again.
+
+PATH is a folder, the file itself, an upload's source, the .partial or the .partial.toml. What a record cannot hold, \
+such as a password, must be given again, and the message says which. A record that is not yours, or that others may \
+write, is shown and not followed unless --trust names it.")]
+pub struct Resume {
+    /// Where to look [default: this folder]
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+
+    /// Descend into folders
+    #[arg(short, long)]
+    pub recursive: bool,
+
+    /// Of a source with several destinations only this one
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub to: Vec<String>,
+
+    /// Follow this record although it may have been planted
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub trust: Vec<PathBuf>,
+
+    /// Connections a file [default: as many as help]
+    #[arg(short = 'x', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub connections: Option<u32>,
+
+    /// Large files at once [default: 3]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub jobs: Option<u32>,
+
+    /// Fail (exit 4) instead of starting over when the content has changed
+    #[arg(long)]
+    pub no_restart: bool,
+
+    /// How to reach the other side.
+    #[command(flatten)]
+    pub link: Link,
+
+    /// What to show.
+    #[command(flatten)]
+    pub show: Show,
+}

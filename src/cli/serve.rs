@@ -1,0 +1,69 @@
+//! `onward serve`.
+
+use super::Show;
+use crate::units;
+use clap::{Args, ValueHint};
+use std::path::PathBuf;
+
+/// The flags of `onward serve`.
+#[derive(Debug, Clone, Default, Args)]
+#[command(long_about = "Receive uploads into a folder and serve its files.
+
+The first line on stdout is the base URL. Browsers, curl, wget and `onward download` can fetch and resume; \
+`onward upload` can send. Unfinished uploads are kept in .onward/ under the folder, which is never served. A token is \
+required unless only this machine can connect; it is also the password of a browser login, with any user name.")]
+pub struct Serve {
+    /// The folder [default: this one]
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+
+    /// Listen here; port 0 picks a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<String>,
+
+    /// Tokens that open the door, one `name:token` a line
+    ///
+    /// Uploads of one name are not seen by another. ONWARD_SERVE_TOKEN gives a single token without a file.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub token_file: Option<PathBuf>,
+
+    /// Speak https with this certificate chain (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_key", value_hint = ValueHint::FilePath)]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = ValueHint::FilePath)]
+    pub tls_key: Option<PathBuf>,
+
+    /// Take no uploads
+    #[arg(long, conflicts_with = "upload_only")]
+    pub read_only: bool,
+
+    /// Give out no files and no listing
+    #[arg(long)]
+    pub upload_only: bool,
+
+    /// Let uploads replace finished files, when they ask to
+    #[arg(long)]
+    pub allow_overwrite: bool,
+
+    /// Refuse larger uploads than this
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub max_file_size: Option<u64>,
+
+    /// Unfinished uploads a token may have [default: 100]
+    #[arg(long, value_name = "N")]
+    pub max_unfinished: Option<u32>,
+
+    /// Keep this much of the disk free [default: 256M]
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub min_free: Option<u64>,
+
+    /// Serve below this path, as behind a reverse proxy [default: /]
+    #[arg(long, value_name = "PATH")]
+    pub base_path: Option<String>,
+
+    /// What to show.
+    #[command(flatten)]
+    pub show: Show,
+}

@@ -1,0 +1,56 @@
+//! `onward upload`.
+
+use super::{Link, Show};
+use crate::units;
+use clap::{Args, ValueHint};
+use std::path::PathBuf;
+
+/// The flags of `onward upload`.
+#[derive(Debug, Clone, Default, Args)]
+#[command(long_about = "Upload files to `onward serve`; the same command again continues.
+
+DEST is a URL. With several FILEs, or when it ends in `/`, it is a folder and each name is appended. The record of an \
+unfinished upload lies beside its source. Content that the server already has is not sent. The URL of each finished \
+file goes to stdout.")]
+#[command(override_usage = "onward upload [OPTIONS] FILE... DEST\n       onward upload [OPTIONS] -t DEST FILE...")]
+pub struct Upload {
+    /// What to upload, and at last the URL to upload to
+    #[arg(value_name = "FILE... DEST", required = true, value_hint = ValueHint::FilePath)]
+    pub paths: Vec<PathBuf>,
+
+    /// Upload all FILEs into this URL
+    #[arg(short, long, value_name = "DEST", value_hint = ValueHint::Url)]
+    pub to: Option<String>,
+
+    /// What the remote file is to be called (one FILE only)
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// Connections a file [default: as many as help]
+    #[arg(short = 'x', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub connections: Option<u32>,
+
+    /// Files at once [default: 3]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub jobs: Option<u32>,
+
+    /// Chunk size, as in 8M; raised until there are at most 10,000 [default: 8M]
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub chunk_size: Option<u64>,
+
+    /// Replace a remote file of that name, once the new one is complete
+    #[arg(long, conflicts_with = "no_clobber")]
+    pub overwrite: bool,
+
+    /// Leave a remote file of that name alone and count it as done
+    #[arg(long)]
+    pub no_clobber: bool,
+
+    /// How to reach the other side.
+    #[command(flatten)]
+    pub link: Link,
+
+    /// What to show.
+    #[command(flatten)]
+    pub show: Show,
+}

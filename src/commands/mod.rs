@@ -1,0 +1,27 @@
+//! One file a subcommand, wiring only; here the one place that knows which is which, and the runtimes they run on.
+
+mod completions;
+mod man;
+mod signals;
+
+pub use signals::Signals;
+
+use crate::config::Command;
+use crate::engine::Stop;
+use crate::event::Observer;
+use crate::fault::{Fault, Kind};
+use crate::report::Report;
+use std::sync::Arc;
+
+/// Runs `command` to its end. What becomes of each file is told to `report`; the error is for what belongs to none.
+pub fn run(command: Command, report: &Arc<Report>, stop: Stop) -> Result<(), Fault> {
+    let observer: Arc<dyn Observer> = report.clone();
+    match command {
+        Command::Completions(shell) => completions::run(shell),
+        Command::Man => man::run(),
+        _ => {
+            let _ = (observer, stop);
+            Err(Fault::new(Kind::Other, "this command is still being built"))
+        }
+    }
+}
