@@ -8,4 +8,6 @@ pub mod disposition;
 pub mod filename;
 pub mod handshake;
 pub mod mask;
+pub mod names;
 pub mod percent;
+pub mod range;
