@@ -11,3 +11,4 @@ pub mod mask;
 pub mod names;
 pub mod percent;
 pub mod range;
+pub mod validator;
