@@ -9,8 +9,7 @@ use crate::byteset::{ByteSet, IndexSet};
 use crate::chunk::{ByteRange, Layout, MAX_CHUNKS};
 use crate::digest::{Algorithm, Digest, Hasher, hex, unhex};
 use crate::record::IfExists;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use crate::wire::digest_fields;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -116,22 +115,13 @@ impl Digests {
 
     /// As the value of `Content-Digest` or `Repr-Digest` (RFC 9530, sections 2 and 3).
     pub fn to_field(&self) -> String {
-        let one = |digest: &Digest| format!("{}=:{}:", digest.algorithm, STANDARD.encode(&digest.bytes));
-        self.0.iter().map(one).collect::<Vec<_>>().join(", ")
+        digest_fields::print(&self.0)
     }
 
-    /// Reads the value of `Content-Digest` or `Repr-Digest`. Algorithms this program does not know are skipped; a
-    /// value that is no dictionary of byte sequences, or a digest of the wrong length, is refused.
+    /// Reads the value of `Content-Digest` or `Repr-Digest`; what [`digest_fields::read`] refuses is refused.
     pub fn from_field(value: &str) -> Option<Self> {
-        let fields: sfv::Dictionary = sfv::Parser::new(value).parse().ok()?;
         let mut digests = Self::default();
-        for (key, entry) in fields {
-            let sfv::ListEntry::Item(item) = entry else { return None };
-            let bytes = item.bare_item.as_byte_sequence()?.to_vec();
-            if let Some(algorithm) = algorithm(key.as_str()) {
-                digests.set(Digest::new(algorithm, bytes)?);
-            }
-        }
+        digest_fields::read(value)?.into_iter().for_each(|digest| digests.set(digest));
         Some(digests)
     }
 }

@@ -4,6 +4,7 @@
 //! Client and server share these rooms, so that they cannot drift.
 
 pub mod content_range;
+pub mod digest_fields;
 pub mod disposition;
 pub mod filename;
 pub mod handshake;
@@ -11,4 +12,5 @@ pub mod mask;
 pub mod names;
 pub mod percent;
 pub mod range;
+pub mod retry_after;
 pub mod validator;
