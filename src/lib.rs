@@ -10,6 +10,7 @@ pub mod engine;
 pub mod event;
 pub mod fault;
 pub mod net;
+pub mod partial;
 pub mod record;
 pub mod report;
 pub mod units;

@@ -292,20 +292,12 @@ impl Record {
         held
     }
 
-    /// All pieces with their sums that count under `boot`: done chunks, runs within, recent runs. Ascending by
-    /// kind, not by offset.
-    pub fn pieces(&self, boot: &str) -> Vec<Piece> {
+    /// The durable pieces that have a sum: done chunks, then runs within.
+    pub fn durable_pieces(&self) -> Vec<Piece> {
         let layout = self.layout();
         let chunks = self.done.runs().flat_map(|run| run.start..run.end);
-        let mut pieces: Vec<Piece> = chunks
-            .zip(&self.done_sums)
-            .map(|(index, sum)| Piece { range: layout.range(index), sum: *sum })
-            .chain(self.within.iter().copied())
-            .collect();
-        if self.recent_boot.as_deref() == Some(boot) {
-            pieces.extend(&self.recent);
-        }
-        pieces
+        let done = chunks.zip(&self.done_sums).map(|(index, sum)| Piece { range: layout.range(index), sum: *sum });
+        done.chain(self.within.iter().copied()).collect()
     }
 
     /// The sidecar's text.
@@ -530,8 +522,7 @@ mod tests {
         let record = sample();
         assert_eq!(record.held("b").to_string(), "0-29,41-42,90-108,505-519");
         assert_eq!(record.held("other").to_string(), "0-29,41-42,90-108");
-        assert_eq!(record.pieces("b").len(), 8);
-        assert_eq!(record.pieces("other").len(), 6);
+        assert_eq!(record.durable_pieces().len(), 6);
     }
 
     #[test]

@@ -1,0 +1,375 @@
+//! Keeps the record true while bytes arrive: a tick writes down what was written since the last one, a background
+//! sync makes it durable, and nobody who writes ever waits for either.
+
+use super::ledger::Ledger;
+use super::writer::OpenRun;
+use super::{Place, held};
+use crate::byteset::ByteSet;
+use crate::disk;
+use crate::fault::{Fault, Kind};
+use crate::record::{Piece, PrefixHash, Record};
+use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::oneshot;
+
+/// How often the record is renewed while bytes arrive: what a kill costs.
+const TICK: Duration = Duration::from_millis(500);
+/// A file that is complete before this has passed never gets a record.
+const FIRST: Duration = Duration::from_millis(250);
+
+type Waiter = oneshot::Sender<Result<(), Fault>>;
+
+/// What the writers, the recorder and the hasher of one file share.
+pub struct Shared {
+    pub place: Place,
+    pub data: File,
+    state: Mutex<State>,
+    /// The recorder waits here.
+    wake: Condvar,
+    /// Whoever waits for bytes waits here.
+    pub grown: Condvar,
+    /// Set when there is something new to write down; spares the writers a lock.
+    dirty: AtomicBool,
+    running: AtomicBool,
+    failed: AtomicBool,
+    born: Instant,
+}
+
+/// The part that changes.
+pub struct State {
+    pub record: Record,
+    pub ledger: Ledger,
+    pub open: Vec<Arc<Mutex<OpenRun>>>,
+    /// Ranges that writers may write.
+    pub claimed: ByteSet,
+    /// Old bytes that must be compared with their sums before the file may be published.
+    pub unproven: Vec<Piece>,
+    /// Whether a record lies on the disk.
+    pub on_disk: bool,
+    /// The owner token of the run that this one goes on from.
+    previous: Option<String>,
+    /// Something of the record beside the bytes was changed.
+    pub edited: bool,
+    /// The transfer was forgotten: nothing is written down any more.
+    pub gone: bool,
+    /// Counts how often bytes were taken out, and from where on the last time.
+    pub taken_back: (u64, u64),
+    /// Saved hash states with the number of bytes they cover.
+    pub hashed: Vec<(String, PrefixHash)>,
+    /// Why the transfer cannot go on.
+    lost: Option<Fault>,
+    stop: bool,
+    syncing: bool,
+    synced: bool,
+    waiting: Vec<Waiter>,
+    joined: Vec<Waiter>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl State {
+    pub fn new(record: Record, ledger: Ledger, unproven: Vec<Piece>, on_disk: bool, previous: Option<String>) -> Self {
+        Self {
+            record,
+            ledger,
+            open: Vec::new(),
+            claimed: ByteSet::new(),
+            unproven,
+            on_disk,
+            previous,
+            edited: false,
+            gone: false,
+            taken_back: (0, 0),
+            hashed: Vec::new(),
+            lost: None,
+            stop: false,
+            syncing: false,
+            synced: false,
+            waiting: Vec::new(),
+            joined: Vec::new(),
+            thread: None,
+        }
+    }
+
+    /// Tells the ledger of all that is written.
+    pub fn settle(&mut self) {
+        for run in &self.open {
+            run.lock().unwrap_or_else(PoisonError::into_inner).settle(&mut self.ledger);
+        }
+    }
+
+    /// Tells the ledger of what one writer has written.
+    pub fn settle_one(&mut self, run: &Mutex<OpenRun>) {
+        run.lock().unwrap_or_else(PoisonError::into_inner).settle(&mut self.ledger);
+    }
+
+    /// Whether no more bytes will come.
+    pub fn is_stopped(&self) -> bool {
+        self.stop
+    }
+
+    /// The record as of now.
+    pub fn snapshot(&mut self) -> Record {
+        self.settle();
+        let mut record = self.record.clone();
+        self.ledger.fill(&mut record, disk::boot_id());
+        record.updated = SystemTime::now();
+        let durable = record.durable().prefix();
+        let saved = self.hashed.iter().filter(|(_, hash)| hash.bytes <= durable).cloned();
+        record.prefix.extend(saved);
+        record
+    }
+}
+
+impl Shared {
+    pub fn new(place: Place, data: File, state: State) -> Self {
+        Self {
+            place,
+            data,
+            state: Mutex::new(state),
+            wake: Condvar::new(),
+            grown: Condvar::new(),
+            dirty: AtomicBool::new(false),
+            running: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            born: Instant::now(),
+        }
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until bytes have arrived or somebody says that something has changed.
+    pub fn wait_grown<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.grown.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why the transfer cannot go on, if it cannot.
+    pub fn lost(&self) -> Option<Fault> {
+        match self.failed.load(Ordering::Relaxed) {
+            true => self.lock().lost.clone(),
+            false => None,
+        }
+    }
+
+    fn lose(&self, state: &mut State, fault: Fault) {
+        state.lost.get_or_insert(fault);
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
+    /// Something is new. Starts the recorder once the file has lived long enough to deserve a record.
+    pub fn touched(self: &Arc<Self>) {
+        if self.running.load(Ordering::Relaxed) {
+            if !self.dirty.swap(true, Ordering::Relaxed) {
+                // Through the lock: the recorder may be between looking and waiting.
+                drop(self.lock());
+                self.wake.notify_one();
+            }
+        } else if self.born.elapsed() >= FIRST {
+            self.dirty.store(true, Ordering::Relaxed);
+            self.start_recorder();
+        }
+    }
+
+    fn start_recorder(self: &Arc<Self>) {
+        let mut state = self.lock();
+        if state.thread.is_some() || state.stop {
+            return;
+        }
+        let shared = self.clone();
+        let thread = std::thread::Builder::new().name("recorder".into()).spawn(move || shared.record_until_stopped());
+        match thread {
+            Ok(thread) => {
+                state.thread = Some(thread);
+                self.running.store(true, Ordering::Relaxed);
+            }
+            Err(e) => self.lose(&mut state, Fault::new(Kind::Other, format!("cannot start a thread: {e}"))),
+        }
+    }
+
+    /// Ends the recorder and waits for it and for its sync.
+    pub fn stop_recorder(&self) {
+        let thread = {
+            let mut state = self.lock();
+            state.stop = true;
+            state.thread.take()
+        };
+        self.wake.notify_all();
+        self.grown.notify_all();
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
+            let _ = thread.join();
+        }
+    }
+
+    /// Joins the next sync.
+    pub fn ask_for_sync(self: &Arc<Self>) -> oneshot::Receiver<Result<(), Fault>> {
+        let (tell, told) = oneshot::channel();
+        let mut state = self.lock();
+        match &state.lost {
+            Some(lost) => drop(tell.send(Err(lost.clone()))),
+            None => state.waiting.push(tell),
+        }
+        drop(state);
+        self.start_recorder();
+        self.wake.notify_one();
+        told
+    }
+
+    /// Takes bytes out of the set, in memory; the caller saves the record.
+    pub fn forget(&self, bytes: &ByteSet) {
+        let mut state = self.lock();
+        state.settle();
+        for range in bytes.runs() {
+            state.ledger.forget(range);
+            state.unproven.retain(|piece| piece.range.intersect(&range).is_empty());
+        }
+        let first = bytes.runs().next().map_or(u64::MAX, |run| run.start);
+        state.taken_back = (state.taken_back.0 + 1, first);
+        drop(state);
+        self.grown.notify_all();
+    }
+
+    fn record_until_stopped(self: &Arc<Self>) {
+        let mut due = Instant::now();
+        loop {
+            let mut state = self.lock();
+            let tick = loop {
+                let now = Instant::now();
+                let dirty = self.dirty.load(Ordering::Relaxed);
+                if state.stop && !state.syncing && !state.synced {
+                    // Whoever still waits hears that nothing will come: the sender is dropped.
+                    state.waiting.clear();
+                    return;
+                }
+                if state.synced || (!state.waiting.is_empty() && !state.syncing && !state.stop) {
+                    break false;
+                }
+                if dirty && now >= due && !state.stop {
+                    break true;
+                }
+                let patience =
+                    if dirty && !state.stop { due.saturating_duration_since(now) } else { Duration::from_secs(3600) };
+                state = self.wake.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner).0;
+            };
+            let ended = std::mem::take(&mut state.synced);
+            let ask = (tick || !state.waiting.is_empty()) && !state.syncing && !state.stop;
+            if ask {
+                self.begin_sync(&mut state);
+            }
+            drop(state);
+            if tick {
+                self.dirty.store(false, Ordering::Relaxed);
+                due = Instant::now() + TICK;
+            }
+            if tick || ended {
+                self.commit(ended);
+            }
+        }
+    }
+
+    /// Starts a sync on a thread of its own, for all that is written now and all who wait now.
+    fn begin_sync(self: &Arc<Self>, state: &mut State) {
+        state.settle();
+        let joined = std::mem::take(&mut state.waiting);
+        state.joined.extend(joined);
+        let needed = state.ledger.sync_begins();
+        if !needed {
+            state.synced = !state.joined.is_empty();
+            return;
+        }
+        state.syncing = true;
+        let shared = self.clone();
+        let thread = std::thread::Builder::new().name("sync".into()).spawn(move || shared.run_sync());
+        if let Err(e) = thread {
+            state.syncing = false;
+            state.ledger.sync_failed();
+            self.lose(state, Fault::new(Kind::Other, format!("cannot start a thread: {e}")));
+        }
+    }
+
+    fn run_sync(self: &Arc<Self>) {
+        let synced = disk::sync_data(&self.data);
+        disk::point("data-synced");
+        let mut state = self.lock();
+        match synced {
+            Ok(()) => state.ledger.sync_ended(),
+            Err(e) => {
+                state.ledger.sync_failed();
+                self.lose(&mut state, disk::fault("save", &self.place.data, &e));
+            }
+        }
+        state.syncing = false;
+        state.synced = true;
+        drop(state);
+        self.wake.notify_all();
+        self.grown.notify_all();
+    }
+
+    /// Writes the record; `ended`: a sync has ended, and those who waited for it hear of it.
+    fn commit(&self, ended: bool) {
+        let waited = ended && !self.lock().joined.is_empty();
+        let saved = self.save(waited);
+        disk::point("sidecar-replaced");
+        let mut state = self.lock();
+        if let Err(fault) = saved {
+            self.lose(&mut state, fault);
+        }
+        if ended {
+            self.answer_joined(&mut state);
+        }
+    }
+
+    fn answer_joined(&self, state: &mut State) {
+        let outcome = state.lost.clone().map_or(Ok(()), Err);
+        for waiter in std::mem::take(&mut state.joined) {
+            let _ = waiter.send(outcome.clone());
+        }
+    }
+
+    /// Writes the record to the disk. Another process's token in the one that is there means that the transfer is no
+    /// longer ours. With `sync_folder` the new record itself survives a power cut.
+    pub fn save(&self, sync_folder: bool) -> Result<(), Fault> {
+        let (record, first) = {
+            let mut state = self.lock();
+            if state.gone {
+                return Ok(());
+            }
+            state.edited = false;
+            (state.snapshot(), !state.on_disk)
+        };
+        self.check_owner(&record, first)?;
+        disk::replace(&self.place.sidecar, record.to_toml().as_bytes(), sync_folder || first)?;
+        self.lock().on_disk = true;
+        Ok(())
+    }
+
+    fn check_owner(&self, record: &Record, first: bool) -> Result<(), Fault> {
+        let Ok(Some(there)) = disk::read_private(&self.place.sidecar, crate::record::MAX_TEXT) else { return Ok(()) };
+        let text = String::from_utf8_lossy(&there.text);
+        let mine = record.owner.as_ref().map(|owner| owner.token.clone());
+        let ours = mine.into_iter().chain(self.lock().previous.clone()).any(|token| text.contains(&token));
+        if first || ours {
+            return Ok(());
+        }
+        match Record::from_toml(&text).ok().and_then(|other| other.owner) {
+            Some(owner) => Err(held(&self.place.file, &owner)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Ends the recorder when the last user of the file is gone without having said how to end.
+pub struct Alive(pub Arc<Shared>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.stop = true;
+        drop(state);
+        self.0.wake.notify_all();
+        self.0.grown.notify_all();
+    }
+}
