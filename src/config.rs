@@ -324,10 +324,9 @@ struct Layers<'a> {
 }
 
 /// Reads environment, config file and the files that flags name, and resolves `cli` with them. What to show is known
-/// even when the rest is wrong, so that the failure is shown as asked.
-pub fn load(cli: cli::Cli) -> (Show, Result<Command, Fault>) {
+/// even when the rest is wrong, so that the failure is shown as asked. `terminal`: messages go to one.
+pub fn load(cli: cli::Cli, terminal: bool) -> (Show, Result<Command, Fault>) {
     let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let terminal = io::IsTerminal::is_terminal(&io::stderr());
     resolve(cli, &Surroundings { env: &env, read: &read_text, terminal })
 }
 
@@ -419,6 +418,8 @@ impl<'a> Layers<'a> {
         let progress = match style.unwrap_or(cli::ProgressStyle::Auto) {
             cli::ProgressStyle::Auto if self.outside.terminal && !dumb => Progress::Bars,
             cli::ProgressStyle::Auto | cli::ProgressStyle::Plain => Progress::Plain,
+            // Elsewhere a bar cannot be drawn over.
+            cli::ProgressStyle::Bars if !self.outside.terminal => Progress::Plain,
             cli::ProgressStyle::Bars => Progress::Bars,
             cli::ProgressStyle::Json => Progress::Json,
             cli::ProgressStyle::None => Progress::None,

@@ -108,6 +108,23 @@ impl Fault {
         }
     }
 
+    /// What to do next: the hint, else what goes for every fault of its kind.
+    pub fn next(&self) -> Option<String> {
+        let by_kind = match self.kind {
+            Kind::Network | Kind::Busy | Kind::OutOfTime | Kind::Interrupted => "run the same command again to go on",
+            Kind::Changed => "without --no-restart the same command starts over",
+            Kind::Integrity => "run the same command again to fetch what is wrong once more",
+            Kind::Refused if matches!(self.status, Some(401)) => "log in with -u, --token-file, --netrc or -H",
+            Kind::NotFound => "check the URL",
+            Kind::Local => "mend that and run the same command again",
+            Kind::Held => "wait for it, or end it; `onward status` names it",
+            Kind::Unknown => "look at the server, then run the same command again",
+            Kind::Usage => "`onward --help` says how",
+            Kind::Refused | Kind::Other => return self.hint.clone(),
+        };
+        Some(self.hint.clone().unwrap_or_else(|| by_kind.to_string()))
+    }
+
     /// The exit code of a run that ends with this fault.
     pub fn code(&self) -> u8 {
         exit_code(self.kind)

@@ -12,8 +12,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(answer) => return ExitCode::from(report::usage(&answer)),
     };
-    let (show, command) = config::load(cli);
-    let report = Report::new(show);
+    let (show, command) = config::load(cli, report::on_terminal());
+    let report = Report::new(commands::choice(show));
     let signals = Signals::watch();
     let outcome = command.and_then(|command| commands::run(command, &report, signals.stop()));
     let code = report.end(outcome);

@@ -6,11 +6,11 @@ mod signals;
 
 pub use signals::Signals;
 
-use crate::config::Command;
+use crate::config::{self, Command};
 use crate::engine::Stop;
 use crate::event::Observer;
 use crate::fault::{Fault, Kind};
-use crate::report::Report;
+use crate::report::{Choice, Report, Style};
 use std::sync::Arc;
 
 /// Runs `command` to its end. What becomes of each file is told to `report`; the error is for what belongs to none.
@@ -24,4 +24,15 @@ pub fn run(command: Command, report: &Arc<Report>, stop: Stop) -> Result<(), Fau
             Err(Fault::new(Kind::Other, "this command is still being built"))
         }
     }
+}
+
+/// How the settings want events to be shown.
+pub fn choice(show: config::Show) -> Choice {
+    let style = match show.progress {
+        config::Progress::Bars => Style::Bars,
+        config::Progress::Plain => Style::Plain,
+        config::Progress::Json => Style::Json,
+        config::Progress::None => Style::None,
+    };
+    Choice { style, quiet: show.quiet, verbose: show.verbose > 0 }
 }

@@ -1,67 +1,178 @@
-//! What the user sees: the only code that writes messages.
+//! What the user sees: the only code that writes messages. Results go to stdout, one line a finished file; all else
+//! goes to stderr, in one of three faces: bars for people at a terminal, plain lines for logs, JSON lines for
+//! programs.
 
-use crate::config::Show;
+mod bar;
+mod human;
+mod json;
+mod plain;
+mod seen;
+mod words;
+
+pub use words::clean;
+
 use crate::event::{Event, FileId, Observer};
-use crate::fault::{Fault, exit_code_of_all};
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use crate::fault::{Fault, Kind, exit_code_of_all};
+use seen::{Seen, Tally};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// The file of events that belong to no file.
+const NO_FILE: FileId = FileId::MAX;
+
+/// What to show, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice {
+    /// How progress is shown.
+    pub style: Style,
+    /// Failures only.
+    pub quiet: bool,
+    /// More than usual.
+    pub verbose: bool,
+}
+
+/// The ways of showing progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// One bar a file.
+    Bars,
+    /// Now and then a line.
+    Plain,
+    /// One JSON object a line.
+    Json,
+    /// Warnings and failures as plain lines.
+    None,
+}
+
+/// One way of showing events.
+trait Face: Send {
+    /// Shows `event`; `seen` is what is known of its file, `tally` of the run.
+    fn show(&mut self, file: FileId, event: &Event, seen: Option<&Seen>, tally: &Tally, now: Instant);
+    /// Called about once a second, for what is to be said when nothing happens.
+    fn tick(&mut self, _tally: &Tally, _now: Instant) {}
+    /// Prints a result line to stdout without spoiling what is on the screen.
+    fn result(&mut self, line: &str) {
+        let _ = self::line(line);
+    }
+}
 
 /// The observer of a run: passes events on to the chosen face, prints results, and counts for the exit code.
 pub struct Report {
-    tally: Mutex<Tally>,
+    inner: Mutex<Inner>,
 }
 
-/// What became of the files so far.
-#[derive(Default)]
-struct Tally {
-    done: u64,
-    failed: u64,
-    unfinished: u64,
-    codes: Vec<u8>,
+struct Inner {
+    choice: Choice,
+    tally: Tally,
+    face: Box<dyn Face>,
+}
+
+/// Whether messages go to a terminal.
+pub fn on_terminal() -> bool {
+    std::io::stderr().is_terminal()
 }
 
 impl Report {
-    /// The report that `show` asks for.
-    pub fn new(_show: Show) -> Arc<Self> {
-        Arc::new(Self { tally: Mutex::default() })
+    /// The report that `choice` asks for.
+    pub fn new(choice: Choice) -> Arc<Self> {
+        let face: Box<dyn Face> = match choice.style {
+            // Under -q only failures are shown, and no bar needs to make room for them.
+            Style::Bars if !choice.quiet => Box::new(human::Human::new()),
+            Style::Json => Box::new(json::Json::default()),
+            Style::Bars | Style::Plain | Style::None => Box::new(plain::Plain::new()),
+        };
+        let report = Arc::new(Self { inner: Mutex::new(Inner { choice, tally: Tally::default(), face }) });
+        if !choice.quiet && matches!(choice.style, Style::Bars | Style::Plain) {
+            let weak = Arc::downgrade(&report);
+            std::thread::spawn(move || tick(&weak));
+        }
+        report
     }
 
-    /// Shows how it ended and gives the exit code.
+    /// Says how many files the run is about, where that is known before.
+    pub fn expect(&self, files: u64) {
+        self.lock().tally.expected = files;
+    }
+
+    /// Shows how the run ended and gives the exit code.
     pub fn end(&self, outcome: Result<(), Fault>) -> u8 {
-        let mut tally = self.tally.lock().unwrap_or_else(|e| e.into_inner());
         if let Err(fault) = outcome {
-            let _ = writeln!(std::io::stderr(), "onward: {fault}");
-            tally.codes.push(fault.code());
+            self.on(NO_FILE, &Event::Failed(fault));
         }
-        exit_code_of_all(&tally.codes)
+        let inner = &mut *self.lock();
+        let code = exit_code_of_all(&inner.tally.codes);
+        let (done, failed, unfinished) = (inner.tally.done, inner.tally.failed, inner.tally.unfinished);
+        inner.pass(NO_FILE, &Event::Summary { done, failed, unfinished, code });
+        code
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Observer for Report {
-    fn on(&self, _file: FileId, event: &Event) {
-        let mut tally = self.tally.lock().unwrap_or_else(|e| e.into_inner());
-        match event {
-            Event::Done(outcome) => {
-                tally.done += 1;
-                let _ = line(&outcome.place);
-            }
-            Event::Failed(fault) => {
-                match fault.code() {
-                    3 => tally.unfinished += 1,
-                    _ => tally.failed += 1,
-                }
-                tally.codes.push(fault.code());
-                let _ = writeln!(std::io::stderr(), "onward: {fault}");
-            }
-            _ => {}
+    fn on(&self, file: FileId, event: &Event) {
+        self.lock().pass(file, event);
+    }
+}
+
+impl Inner {
+    fn pass(&mut self, file: FileId, event: &Event) {
+        let now = Instant::now();
+        self.tally.before(file, event, now);
+        if self.choice.wants(event) {
+            self.face.show(file, event, self.tally.files.get(&file), &self.tally, now);
         }
+        if let Event::Done(outcome) = event {
+            self.face.result(&outcome.place);
+        }
+        self.tally.after(file, event);
+    }
+}
+
+impl Choice {
+    /// Whether `event` is to be shown at all.
+    fn wants(&self, event: &Event) -> bool {
+        let json = self.style == Style::Json;
+        match event {
+            Event::Failed(_) => true,
+            Event::Summary { .. } if json => true,
+            _ if self.quiet => false,
+            Event::Warning { .. } => true,
+            Event::Detail { .. } => self.verbose,
+            Event::Redirect { .. } => json || self.verbose,
+            _ => self.style != Style::None,
+        }
+    }
+}
+
+/// Wakes the face about once a second until the report is gone.
+fn tick(report: &Weak<Report>) {
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+        let Some(report) = report.upgrade() else { return };
+        let inner = &mut *report.lock();
+        inner.face.tick(&inner.tally, Instant::now());
     }
 }
 
 /// Shows clap's answer (an error, help, the version) and gives its exit code.
 pub fn usage(answer: &clap::Error) -> u8 {
-    let _ = answer.print();
-    u8::try_from(answer.exit_code()).unwrap_or(2)
+    let json = ["--progress=json", "json"].iter().any(|wanted| std::env::args().any(|arg| arg == *wanted));
+    match json && answer.use_stderr() {
+        true => {
+            let text = answer.render().to_string();
+            let what = text.trim_start_matches("error: ").lines().next().unwrap_or_default().to_string();
+            let choice = Choice { style: Style::Json, quiet: false, verbose: false };
+            Report::new(choice).end(Err(Fault::new(Kind::Usage, what)))
+        }
+        false => {
+            let _ = answer.print();
+            u8::try_from(answer.exit_code()).unwrap_or(2)
+        }
+    }
 }
 
 /// Writes one result line to stdout, flushed. A reader that has gone away is no failure.
@@ -73,9 +184,14 @@ pub fn line(text: &str) -> Result<(), Fault> {
 pub fn text(bytes: &[u8]) -> Result<(), Fault> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Fault::new(crate::fault::Kind::Local, format!("stdout cannot be written: {error}")))
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Fault::new(Kind::Local, format!("stdout cannot be written: {error}")))
         }
         _ => Ok(()),
     }
+}
+
+/// Writes one message line to stderr. There is nobody to tell if that fails.
+fn message(text: &str) {
+    let _ = std::io::stderr().lock().write_all(format!("{text}\n").as_bytes());
 }

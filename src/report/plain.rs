@@ -1,0 +1,113 @@
+//! Lines for logs: one when a file begins, one after ten seconds, then one every sixty seconds or ten percent, one at
+//! each retry, and one at the end. No line is ever rewritten.
+
+use super::seen::{Seen, Tally};
+use super::{Face, message, words};
+use crate::event::{Event, FileId};
+use crate::fault::Fault;
+use crate::units;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// The first line on how far it is comes after this long.
+const FIRST: Duration = Duration::from_secs(10);
+/// Later ones come at least this often.
+const PERIOD: Duration = Duration::from_secs(60);
+/// Or sooner when this many percent have been added.
+const STEP: u64 = 10;
+
+/// The face of plain lines.
+pub struct Plain {
+    told: BTreeMap<FileId, Told>,
+}
+
+/// What was last said of a file's progress.
+struct Told {
+    at: Instant,
+    percent: u64,
+    first: bool,
+}
+
+impl Plain {
+    /// A face that has said nothing.
+    pub fn new() -> Self {
+        Self { told: BTreeMap::new() }
+    }
+
+    fn progress(&mut self, file: FileId, seen: &Seen, now: Instant) {
+        let percent = seen.total.map_or(0, |total| words::percent(seen.progress.done, total));
+        let told = self.told.entry(file).or_insert(Told { at: seen.since, percent, first: true });
+        let since = now.saturating_duration_since(told.at);
+        let due = match told.first {
+            true => since >= FIRST,
+            false => since >= PERIOD || percent >= told.percent + STEP,
+        };
+        if due {
+            *told = Told { at: now, percent, first: false };
+            say(Some(seen), &how_far(seen, now));
+        }
+    }
+}
+
+impl Face for Plain {
+    fn show(&mut self, file: FileId, event: &Event, seen: Option<&Seen>, tally: &Tally, now: Instant) {
+        match (event, seen) {
+            (Event::Started { .. }, Some(seen)) => say(Some(seen), &words::started(seen)),
+            (Event::Resumed { offset, total }, seen) => say(seen, &words::resumed(*offset, *total)),
+            (Event::Progress(_), Some(seen)) => self.progress(file, seen, now),
+            (Event::Retry { error, wait, attempt }, seen) => say(seen, &words::retry(error, *wait, *attempt)),
+            (Event::Restarted { why }, seen) => say(seen, &format!("starting over: {why}")),
+            (Event::Redirect { to, status, .. }, seen) => say(seen, &format!("redirected to {to} ({status})")),
+            (Event::Verified { alg, digest, .. }, seen) => say(seen, &format!("{alg} agrees: {digest}")),
+            (Event::Warning { text }, seen) => say(seen, &format!("warning: {text}")),
+            (Event::Detail { text }, seen) => say(seen, text),
+            (Event::Done(outcome), Some(seen)) => {
+                let took = now.saturating_duration_since(seen.since);
+                say(Some(seen), &format!("done: {}", words::done(outcome, seen, took)));
+                self.told.remove(&file);
+            }
+            (Event::Failed(fault), seen) => {
+                failure(fault, seen);
+                self.told.remove(&file);
+            }
+            (Event::Summary { done, failed, unfinished, .. }, _) if tally.over() > 1 => {
+                say(None, &words::summary(*done, *failed, *unfinished));
+            }
+            _ => {}
+        }
+    }
+
+    fn tick(&mut self, tally: &Tally, now: Instant) {
+        for (file, seen) in &tally.files {
+            self.progress(*file, seen, now);
+        }
+    }
+}
+
+fn say(seen: Option<&Seen>, text: &str) {
+    let name = seen.map(|seen| format!("{}: ", seen.name)).unwrap_or_default();
+    message(&format!("onward: {name}{}", words::clean(text)));
+}
+
+fn failure(fault: &Fault, seen: Option<&Seen>) {
+    say(seen, &fault.what);
+    for line in words::after_failure(fault) {
+        message(&format!("        {line}"));
+    }
+}
+
+fn how_far(seen: &Seen, now: Instant) -> String {
+    let progress = &seen.progress;
+    let mut text = words::amount(progress.done, seen.total);
+    if let Some(total) = seen.total {
+        text = format!("{} %, {text}", words::percent(progress.done, total));
+    }
+    let idle = now.saturating_duration_since(seen.moved);
+    match (idle >= FIRST, progress.eta) {
+        (true, _) => text + &format!(", nothing has moved for {}", units::period(idle)),
+        (false, None) => text + &format!(", {}", units::bytes_per_second(progress.rate)),
+        (false, Some(eta)) => {
+            text + &format!(", {}, {} left", units::bytes_per_second(progress.rate), units::period(eta))
+        }
+    }
+}
