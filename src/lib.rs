@@ -12,6 +12,7 @@ pub mod fault;
 pub mod net;
 pub mod partial;
 pub mod record;
+pub mod remote;
 pub mod report;
 pub mod units;
 pub mod wire;

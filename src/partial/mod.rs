@@ -31,6 +31,7 @@
 
 mod follow;
 pub mod ledger;
+pub mod record_file;
 mod recorder;
 mod writer;
 

@@ -1,0 +1,391 @@
+//! Where uploads go: the one trait that every upload protocol stands behind, one protocol per file.
+//!
+//! A protocol file speaks the wire and nothing else. It never sleeps and never tries again: it says what happened, and
+//! the engine decides. What a protocol can do is data ([`Terms`]) checked before the first
+//! byte; what only some can do is a trait of its own ([`Identify`], [`Digests`]), handed out where it exists.
+//!
+//! The server-side shapes out there (an offset, a set of parts, a yes or no for each part, nothing at all) are the
+//! three cases of [`Held`]; "I do not know whether it arrived" is an answer of its own ([`Put::Ambiguous`]) because a
+//! server that appends would store a repeated part twice.
+
+use crate::byteset::{ByteSet, IndexSet};
+use crate::chunk::{ByteRange, Layout};
+use crate::digest::{Crc, Digest};
+use crate::fault::{Fault, Kind};
+use crate::net::{Access, Body, Gauge, Lane, Net, Request};
+use crate::record::IfExists;
+use crate::wire::{percent, retry_after};
+use std::fs::File;
+use std::future::Future;
+use std::ops::RangeInclusive;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use url::Url;
+
+pub mod handshake;
+
+/// What a call to a remote gives. Uploads run on one thread, so futures need not be `Send`.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + 'a>>;
+
+/// All that a protocol needs to find its upload again, opaque to everybody else: the record's `[session]`. It may hold
+/// a capability, so it is never shown.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Session(pub toml::Table);
+
+impl Session {
+    /// The text under `key`.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.as_str()
+    }
+
+    /// The same with `value` under `key`.
+    pub fn with(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.0.insert(key.into(), toml::Value::String(value.into()));
+        self
+    }
+}
+
+/// In which order parts may arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// In any, several at once.
+    Any,
+    /// One after the other from the front; the next only after the answer to the one before.
+    Sequential,
+}
+
+/// What sending the same part twice does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// No harm.
+    Safe,
+    /// It is appended twice: never done unless the remote says that it does not have it.
+    Appends,
+}
+
+/// What a remote asks of its client and can do for it. Known once it was discovered; opening may narrow it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// In which order parts may arrive.
+    pub order: Order,
+    /// Bytes of one part; the last part of a file may be shorter. A part never crosses a chunk's border, so the
+    /// chunk size is a multiple of the least part.
+    pub part: RangeInclusive<u64>,
+    /// Every part is a multiple of this many bytes, the last one of a chunk excepted.
+    pub multiple: u64,
+    /// The largest chunk size in bytes, where there is a limit.
+    pub chunk_max: Option<u64>,
+    /// Parts that may be under way at once.
+    pub parallel: usize,
+    /// Whether bytes that are held can be sent anew because the source changed.
+    pub replace: bool,
+    /// What sending the same part twice does.
+    pub repeat: Repeat,
+    /// The largest file in bytes, where there is a limit.
+    pub file_max: Option<u64>,
+}
+
+/// What is to be stored, as the remote has to know it before the first byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// How it is cut, length and chunk size; frozen.
+    pub layout: Layout,
+    /// What to do when the name is taken.
+    pub if_exists: IfExists,
+    /// The source's modification time.
+    pub modified: Option<SystemTime>,
+    /// The MD5 of the content, where it is already known.
+    pub md5: Option<Digest>,
+    /// Digests of the whole that will be compared at the end; the remote may compute them beside the transfer.
+    pub want: Vec<crate::digest::Algorithm>,
+}
+
+/// What a remote says that it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Held {
+    /// These bytes.
+    Bytes(ByteSet),
+    /// This many from the front.
+    Prefix(u64),
+    /// It cannot tell: the receipts in the record are all there is.
+    Unknown,
+}
+
+/// An unfinished upload as the remote sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// What it holds.
+    pub held: Held,
+    /// Whether this upload was begun by somebody else and joined by a proof: then it is not ours to delete, and its
+    /// bytes are compared before they count.
+    pub joined: bool,
+    /// Equal content that the remote may hold elsewhere.
+    pub claim: Option<Claim>,
+}
+
+/// An offer of content that the remote may already hold, to be taken up by proving that one has it too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Whether all of it is there; otherwise it is another unfinished upload.
+    pub complete: bool,
+    /// What the proof starts with.
+    pub nonce: Vec<u8>,
+    /// Which bytes to prove.
+    pub ranges: ByteSet,
+}
+
+/// A file that is complete at the remote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Where.
+    pub place: Url,
+    /// Digests of the whole as the remote computed them.
+    pub digests: Vec<Digest>,
+}
+
+/// How far an upload is, at [`Remote::open`] and [`Remote::held`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum State {
+    /// Bytes may be sent.
+    Open(Standing),
+    /// All of it is there and is being checked; ask again after this time.
+    Checking(Duration),
+    /// Complete.
+    Done(Published),
+    /// A finished file has the name; its length, where told. Nothing was begun.
+    Taken(Option<u64>, Fault),
+    /// There is no such upload any more: begin anew.
+    Gone,
+}
+
+/// What became of a part.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Put {
+    /// These bytes of it count and survive a power cut: all of them, or a front part of them.
+    Stored(ByteRange),
+    /// Something of it left and no answer came: ask before sending it again.
+    Ambiguous(Fault),
+    /// The remote holds other bytes there. They count only once they were replaced.
+    Differs,
+    /// What the remote received is not what was promised: damaged on the way, or the source changed under the send.
+    Damaged,
+    /// The remote stands elsewhere than the part presumes.
+    Conflict(Held),
+    /// There is no such upload any more.
+    Gone,
+}
+
+/// What became of the whole.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Closed {
+    /// It is stored under its name.
+    Published(Published),
+    /// It is being checked: ask [`Remote::held`] after this time.
+    Pending(Duration),
+    /// These bytes are missing.
+    Missing(ByteSet),
+    /// The whole does not fit its digest; these bytes may be wrong (all of them when the set is empty).
+    Suspect(ByteSet),
+    /// The name was taken meanwhile; the upload stays whole.
+    Taken(Fault),
+    /// It may be published or not: ask before closing again.
+    Ambiguous(Fault),
+    /// There is no such upload any more.
+    Gone,
+}
+
+/// One part on its way.
+#[derive(Clone)]
+pub struct Part {
+    /// Which bytes; within one chunk.
+    pub range: ByteRange,
+    /// How the file is cut.
+    pub layout: Layout,
+    /// The checksum of the bytes, from a first read.
+    pub crc: Crc,
+    /// The source.
+    pub file: Arc<File>,
+    /// Told of every block that is sent.
+    pub gauge: Arc<dyn Gauge>,
+    /// Send it anew although the remote holds bytes there: the source changed.
+    pub replace: bool,
+}
+
+impl Part {
+    /// The bytes as a request's content.
+    pub fn body(&self) -> Body {
+        match self.range.is_empty() {
+            true => Body::Empty,
+            false => Body::File { file: self.file.clone(), range: self.range, gauge: self.gauge.clone() },
+        }
+    }
+}
+
+/// One upload protocol, bound to one destination.
+pub trait Remote {
+    /// The protocol's name, for people and for the record.
+    fn protocol(&self) -> &'static str;
+
+    /// The destination: what it was told to be, or what the remote said.
+    fn place(&self) -> Url;
+
+    /// What it asks and can.
+    fn terms(&self) -> Terms;
+
+    /// A session for a new upload. Pure: it is saved before anything is sent, so that a lost answer leaves no orphan.
+    fn prepare(&self) -> Session;
+
+    /// Begins the upload of `session`, or finds it again. Gives the session to save from now on.
+    fn open<'a>(&'a self, session: &'a Session, manifest: &'a Manifest) -> Answer<'a, (Session, State)>;
+
+    /// How far the upload is.
+    fn held<'a>(&'a self, session: &'a Session) -> Answer<'a, State>;
+
+    /// Sends one part.
+    fn put<'a>(&'a self, session: &'a Session, part: &'a Part) -> Answer<'a, Put>;
+
+    /// Says that all parts are there. `digests` are of the whole; of those in `want` the remote's own are asked for.
+    fn close<'a>(
+        &'a self,
+        session: &'a Session,
+        digests: &'a [Digest],
+        want: &'a [crate::digest::Algorithm],
+    ) -> Answer<'a, Closed>;
+
+    /// Forgets the upload. Only ever called because a person said so.
+    fn abandon<'a>(&'a self, session: &'a Session) -> Answer<'a, ()>;
+
+    /// The ability to take the content's identity late, where there is one.
+    fn identify(&self) -> Option<&dyn Identify> {
+        None
+    }
+
+    /// The ability to show digests of what is held, where there is one.
+    fn digests(&self) -> Option<&dyn Digests> {
+        None
+    }
+}
+
+/// Remotes that may find equal content once they know the MD5, whenever it comes.
+pub trait Identify {
+    /// Tells the MD5 of the content.
+    fn identify<'a>(&'a self, session: &'a Session, md5: &'a Digest) -> Answer<'a, State>;
+
+    /// Takes up `claim` with the sha-256 over its nonce and its ranges. Gives the session to go on with, which may
+    /// be another upload's. `None`: the proof was not taken, go on as before.
+    fn join<'a>(
+        &'a self,
+        session: &'a Session,
+        claim: &'a Claim,
+        proof: &'a Digest,
+    ) -> Answer<'a, Option<(Session, State)>>;
+}
+
+/// Remotes that show the digests of chunks they hold.
+pub trait Digests {
+    /// The CRC-64/NVME of those of `chunks` that are held whole, by index.
+    fn digests<'a>(&'a self, session: &'a Session, chunks: &'a IndexSet) -> Answer<'a, Vec<(u64, u64)>>;
+}
+
+/// A destination as the user gave it, with what lets one in.
+#[derive(Clone)]
+pub struct Destination {
+    /// The URL of the file to be, logins taken out.
+    pub url: Url,
+    /// What the user gave for its origin.
+    pub access: Access,
+}
+
+/// The protocols there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Handshake,
+}
+
+impl Protocol {
+    const ALL: [Self; 1] = [Self::Handshake];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Handshake => handshake::NAME,
+        }
+    }
+}
+
+/// The remote for a destination: by the saved session's protocol where there is one, else by what the server announces
+/// when it is asked (`OPTIONS`). This is the one place where it is decided which protocol it is.
+pub async fn choose(
+    net: Rc<Net>,
+    destination: Destination,
+    saved: Option<&Session>,
+) -> Result<Rc<dyn Remote>, Fault> {
+    let saved = saved.and_then(|session| session.text("protocol"));
+    let known = saved.and_then(|name| Protocol::ALL.into_iter().find(|protocol| protocol.name() == name));
+    if let (Some(name), None) = (saved, known) {
+        let text = format!("this upload was begun by the protocol {name:?}, which this onward does not speak");
+        return Err(Fault::new(Kind::Other, text).hint("continue it with the version of onward that began it"));
+    }
+    let (protocol, announced) = match known {
+        Some(protocol) => {
+            (protocol, Announced { folder: folder(&destination.url)?, fields: http::HeaderMap::new() })
+        }
+        None => discover(&net, &destination).await?,
+    };
+    match protocol {
+        Protocol::Handshake => Ok(Rc::new(handshake::Handshake::new(net, destination, &announced)?)),
+    }
+}
+
+/// Asks the destination's folder what it speaks. Gives what was announced and the folder that answered.
+async fn discover(net: &Net, destination: &Destination) -> Result<(Protocol, Announced), Fault> {
+    let request = Request::new(http::Method::OPTIONS, folder(&destination.url)?).lane(Lane::Own);
+    let answer = net.fetch(request, &destination.access, &mut |_, _, _| {}).await?;
+    if handshake::announced(&answer.headers) {
+        return Ok((Protocol::Handshake, Announced { folder: answer.url, fields: answer.headers }));
+    }
+    let (status, place) = (answer.status.as_u16(), crate::net::shown(&destination.url));
+    let wait = retry_after::wait(&answer.headers, SystemTime::now());
+    Err(match status {
+        401 | 403 | 407 | 451 => Fault::status(status, format!("{place} is not open to us: it answered {status}"))
+            .hint("give credentials with -u, --token-file, --netrc or -H"),
+        408 | 425 | 429 | 500 | 502..=504 => {
+            Fault::status(status, format!("{place} answered {status} when asked what it speaks")).wait(wait)
+        }
+        _ => Fault::new(
+            Kind::Refused,
+            format!("{place} takes no uploads that this onward knows how to make (it answered {status})"),
+        )
+        .hint("start `onward serve DIR` at the other end, or check the URL"),
+    })
+}
+
+/// What a server said about itself.
+#[derive(Debug, Clone)]
+pub struct Announced {
+    /// The folder that answered: the destination's own, or where it redirected to.
+    pub folder: Url,
+    /// The fields of its reply; none when it was not asked.
+    pub fields: http::HeaderMap,
+}
+
+/// The folder of a destination: its URL without the last segment, the query and the fragment.
+pub fn folder(url: &Url) -> Result<Url, Fault> {
+    let mut folder = url.join(".").map_err(|_| no_file(url))?;
+    folder.set_query(None);
+    folder.set_fragment(None);
+    Ok(folder)
+}
+
+/// The name of a destination in its folder: the last segment of its path, decoded.
+pub fn name(url: &Url) -> Result<String, Fault> {
+    let segment = url.path_segments().and_then(|mut segments| segments.next_back()).unwrap_or_default();
+    let decoded = percent::decode(segment.as_bytes()).and_then(|bytes| String::from_utf8(bytes).ok());
+    decoded.filter(|name| !name.is_empty()).ok_or_else(|| no_file(url))
+}
+
+fn no_file(url: &Url) -> Fault {
+    Fault::new(Kind::Usage, format!("{} does not name a file", crate::net::shown(url)))
+        .hint("end the URL with the file's name, or with / to keep the local one")
+}
