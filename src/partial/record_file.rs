@@ -48,7 +48,8 @@ impl Place {
         let source = std::path::absolute(source).ok()?;
         let file = source.to_str()?.to_string();
         let name = source.file_name()?.to_string_lossy();
-        let name: String = name.char_indices().take_while(|(at, c)| at + c.len_utf8() <= NAME_KEPT).map(|(_, c)| c).collect();
+        let name: String =
+            name.char_indices().take_while(|(at, c)| at + c.len_utf8() <= NAME_KEPT).map(|(_, c)| c).collect();
         let stem = state_folder()?.join(format!("{name}.{}", tag(&format!("{file}\n{destination}"), 8)));
         Some(Self { stem, file, trust: false })
     }
@@ -123,13 +124,23 @@ impl RecordFile {
             }
         }
         let problem = format!("no record is kept, so this upload cannot be resumed: {refused}");
-        Ok(Self { lock: None, record: None, problem: Some(problem), token: disk::token(), written: false, place: beside })
+        Ok(Self {
+            lock: None,
+            record: None,
+            problem: Some(problem),
+            token: disk::token(),
+            written: false,
+            place: beside,
+        })
     }
 
     /// Takes the lock at a known place and reads what is there.
     pub fn at(place: Place) -> Result<Self, Fault> {
         if !disk::fits(&disk::with_suffix(&place.sidecar(), ".new")) {
-            return Err(Fault::new(FaultKind::Local, format!("{} is too long a name to keep a record beside it", place.file)));
+            return Err(Fault::new(
+                FaultKind::Local,
+                format!("{} is too long a name to keep a record beside it", place.file),
+            ));
         }
         let lock = open_locked(&place)?;
         let mut file =
@@ -149,8 +160,9 @@ impl RecordFile {
             Sidecar::Doubtful(_, doubt) if !self.place.trust => {
                 // It would send the source to wherever it says.
                 let text = format!("{shown} may be somebody else's: {doubt}");
-                return Err(Fault::new(FaultKind::Refused, text)
-                    .hint("look at it; then `onward resume --trust PATH` goes on with it, or remove it to start over"));
+                return Err(Fault::new(FaultKind::Refused, text).hint(
+                    "look at it; then `onward resume --trust PATH` goes on with it, or remove it to start over",
+                ));
             }
             Sidecar::Record(record) | Sidecar::Doubtful(record, _) => record,
         };

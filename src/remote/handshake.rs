@@ -254,11 +254,7 @@ impl Handshake {
 }
 
 fn claim(offer: &wire::Offer) -> Claim {
-    Claim {
-        complete: offer.state == wire::State::Complete,
-        nonce: offer.nonce.bytes(),
-        ranges: offer.ranges.clone(),
-    }
+    Claim { complete: offer.state == wire::State::Complete, nonce: offer.nonce.bytes(), ranges: offer.ranges.clone() }
 }
 
 fn names(algorithms: &[Algorithm]) -> Vec<String> {
@@ -313,12 +309,7 @@ impl Remote for Handshake {
         Box::pin(self.send_part(session, part))
     }
 
-    fn close<'a>(
-        &'a self,
-        session: &'a Session,
-        digests: &'a [Digest],
-        want: &'a [Algorithm],
-    ) -> Answer<'a, Closed> {
+    fn close<'a>(&'a self, session: &'a Session, digests: &'a [Digest], want: &'a [Algorithm]) -> Answer<'a, Closed> {
         Box::pin(self.finish(session, digests, want))
     }
 
@@ -411,7 +402,10 @@ impl Reply {
 
     fn document<T: serde::de::DeserializeOwned>(&self) -> Result<T, Fault> {
         serde_json::from_slice(&self.body).map_err(|_| {
-            Fault::new(Kind::Other, format!("{} answered {} with something that is no status", self.place(), self.status))
+            Fault::new(
+                Kind::Other,
+                format!("{} answered {} with something that is no status", self.place(), self.status),
+            )
         })
     }
 

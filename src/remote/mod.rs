@@ -316,11 +316,7 @@ impl Protocol {
 
 /// The remote for a destination: by the saved session's protocol where there is one, else by what the server announces
 /// when it is asked (`OPTIONS`). This is the one place where it is decided which protocol it is.
-pub async fn choose(
-    net: Rc<Net>,
-    destination: Destination,
-    saved: Option<&Session>,
-) -> Result<Rc<dyn Remote>, Fault> {
+pub async fn choose(net: Rc<Net>, destination: Destination, saved: Option<&Session>) -> Result<Rc<dyn Remote>, Fault> {
     let saved = saved.and_then(|session| session.text("protocol"));
     let known = saved.and_then(|name| Protocol::ALL.into_iter().find(|protocol| protocol.name() == name));
     if let (Some(name), None) = (saved, known) {
@@ -328,9 +324,7 @@ pub async fn choose(
         return Err(Fault::new(Kind::Other, text).hint("continue it with the version of onward that began it"));
     }
     let (protocol, announced) = match known {
-        Some(protocol) => {
-            (protocol, Announced { folder: folder(&destination.url)?, fields: http::HeaderMap::new() })
-        }
+        Some(protocol) => (protocol, Announced { folder: folder(&destination.url)?, fields: http::HeaderMap::new() }),
         None => discover(&net, &destination).await?,
     };
     match protocol {
