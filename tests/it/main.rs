@@ -1,5 +1,11 @@
 //! All that is proven by running the built program, in one binary: one file a subject, and the world they share.
 
-// The world is offered to many test files; not every word of it is in use at every moment.
+// The world and its servers are offered to many test files; not every word of them is in use at every moment.
+#[allow(dead_code)]
+mod faults;
+#[allow(dead_code)]
+mod nginx;
+#[allow(dead_code)]
+mod origin;
 #[allow(dead_code)]
 mod world;
