@@ -1,4 +1,7 @@
 //! `onward` moves big files in chunks and never loses what it has moved.
+// In the library only: a test may fail loudly.
+#![warn(clippy::unwrap_used, clippy::panic, clippy::too_many_lines)]
+
 pub mod byteset;
 pub mod chunk;
 pub mod cli;

@@ -1,5 +1,8 @@
 //! All that is proven by running the built program, in one binary: one file a subject, and the world they share.
 
+// A test may write a file without ceremony, and ask whether one is there.
+#![allow(clippy::disallowed_methods)]
+
 // The world and its servers are offered to many test files; not every word of them is in use at every moment.
 #[allow(dead_code)]
 mod faults;

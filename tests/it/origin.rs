@@ -206,14 +206,17 @@ pub fn both(a: When, b: When) -> When {
     Box::new(move |ask| a(ask) && b(ask))
 }
 
+type ToPage = Box<dyn Fn(&Ask, &mut Page) + Send + Sync>;
+type ToAnswer = Box<dyn Fn(&Ask, &mut Answer) + Send + Sync>;
+
 /// What goes wrong.
 pub enum Lie {
     /// The request is understood as another one.
     Ask(Box<dyn Fn(&mut Ask) + Send + Sync>),
     /// Something else is there.
-    Page(Box<dyn Fn(&Ask, &mut Page) + Send + Sync>),
+    Page(ToPage),
     /// The answer is not what it would have been.
-    Answer(Box<dyn Fn(&Ask, &mut Answer) + Send + Sync>),
+    Answer(ToAnswer),
     /// The connection is reset without an answer.
     Refuse,
 }
