@@ -293,7 +293,9 @@ fn published(place: &Place) -> bool {
     let Ok(Sidecar::Record(record)) = read_sidecar(&place.sidecar) else { return false };
     let target = place.sidecar.with_file_name(&place.file);
     match (record.publishing, std::fs::symlink_metadata(target)) {
-        (Some(mark), Ok(meta)) => meta.ino() == mark.inode && meta.len() == mark.length && !place.data.try_exists().unwrap_or(true),
+        (Some(mark), Ok(meta)) => {
+            meta.ino() == mark.inode && meta.len() == mark.length && !place.data.try_exists().unwrap_or(true)
+        }
         _ => false,
     }
 }
