@@ -9,8 +9,8 @@ use console::{Style, measure_text_width, truncate_str};
 const GAP: usize = 2;
 /// `100 %`
 const PERCENT: usize = 5;
-/// `0.99 MiB of 4.00 GiB`
-const AMOUNT: usize = 20;
+/// `2.44 of 4.00 GiB`
+const AMOUNT: usize = 16;
 /// `23.4 MiB/s`
 const RATE: usize = 10;
 /// `23h59m`
@@ -101,7 +101,7 @@ pub fn line(cells: &Cells, width: usize, names: usize, signs: Signs) -> String {
 
 /// How wide the column of names is to be for `names` on a terminal of `width` columns.
 pub fn name_column<'a>(names: impl Iterator<Item = &'a str>, width: usize) -> usize {
-    names.map(measure_text_width).max().unwrap_or(0).min((width / 3).max(8))
+    names.map(measure_text_width).max().unwrap_or(0).min((width / 4).max(12))
 }
 
 impl Plan {
@@ -109,7 +109,7 @@ impl Plan {
         let least = names + GAP + PERCENT + GAP + RATE;
         let left = least + GAP + SHORTEST + GAP + LEFT <= width;
         let with_left = least + if left { GAP + LEFT } else { 0 };
-        let amount = with_left + GAP + SHORTEST + 4 + GAP + AMOUNT <= width;
+        let amount = with_left + GAP + SHORTEST + 2 + GAP + AMOUNT <= width;
         let fixed = with_left + if amount { GAP + AMOUNT } else { 0 };
         let room = width.saturating_sub(fixed + GAP);
         let bar = if room >= SHORTEST { room.min(LONGEST) } else { 0 };
@@ -120,10 +120,10 @@ impl Plan {
 
 /// The bar itself: what an earlier run moved is dimmer than what this one did.
 fn bar(cells: &Cells, width: usize, signs: Signs) -> String {
-    let cut = |bytes: u64| match cells.total {
-        Some(0) => width,
-        Some(total) => (u128::from(bytes.min(total)) * width as u128 / u128::from(total)) as usize,
-        None => 0,
+    let Some(total) = cells.total else { return " ".repeat(width) };
+    let cut = |bytes: u64| match total {
+        0 => width,
+        _ => (u128::from(bytes.min(total)) * width as u128 / u128::from(total)) as usize,
     };
     let (done, before) = (cut(cells.done), cut(cells.before.min(cells.done)));
     let run = |sign: char, count: usize, style: Style| match count {
@@ -197,7 +197,12 @@ mod tests {
         assert_eq!(at(30), "big.iso   61 %  48.3 MiB/s");
         assert_eq!(at(40), "big.iso  #######-----   61 %  48.3 MiB/s");
         assert_eq!(at(44), "big.iso  ####----   61 %  48.3 MiB/s     32s");
-        assert_eq!(at(70), "big.iso  #######-----   61 %      2.44 of 4.00 GiB  48.3 MiB/s     32s");
+        assert_eq!(at(66), "big.iso  #######-----   61 %  2.44 of 4.00 GiB  48.3 MiB/s     32s");
+        let unknown = Cells { total: None, amount: "2.44 GiB".into(), left: String::new(), ..cells("big.iso") };
+        assert_eq!(
+            line(&unknown, 66, 7, Signs::ASCII).trim_end(),
+            "big.iso                               2.44 GiB  48.3 MiB/s"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{Face, message, words};
 use crate::event::{Event, FileId, Outcome};
 use crate::fault::Fault;
 use crate::units;
-use console::{Term, style};
+use console::{Term, measure_text_width, style};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -100,7 +100,7 @@ impl Human {
         }
         self.total_drawn = Some(now);
         let (width, names) = self.columns(tally);
-        let line = bar::line(&total_cells(tally), width, names, self.signs);
+        let line = bar::line(&total_cells(tally, now), width, names, self.signs);
         let multi = &self.multi;
         let total = self.total.get_or_insert_with(|| multi.add(ProgressBar::no_length().with_style(bare_style())));
         total.set_message(line);
@@ -108,7 +108,7 @@ impl Human {
 
     /// The columns of the terminal, and how many of them names get.
     fn columns(&self, tally: &Tally) -> (usize, usize) {
-        let width = usize::from(Term::stderr().size().1).saturating_sub(1).max(10);
+        let width = width();
         let total = tally.expected.max(2).to_string();
         let label = if self.total.is_some() { format!("{total} of {total} files") } else { String::new() };
         let names = tally.files.values().map(|seen| seen.name.as_str()).chain([label.as_str()]);
@@ -124,32 +124,43 @@ impl Human {
 
     fn done(&mut self, outcome: &Outcome, seen: &Seen, now: Instant) {
         let took = now.saturating_duration_since(seen.since);
-        let tick = style(self.signs.tick).for_stderr().green();
         // On a terminal this line is the result; elsewhere the result is on stdout and this one names the file.
         let place = if self.results_are_seen { words::clean(&outcome.place) } else { seen.name.clone() };
-        self.say(&format!("{tick} {place}  {}", style(words::done(outcome, seen, took)).for_stderr().dim()));
+        let details = words::done(outcome, seen, took);
+        let fits = measure_text_width(&place) + measure_text_width(&details) + 5 <= width();
+        let between = if fits { "  " } else { "\n  " };
+        let tick = style(self.signs.tick).for_stderr().green();
+        self.say(&format!("{tick} {place}{between}{}", style(details).for_stderr().dim()));
     }
 
     fn failed(&mut self, fault: &Fault, seen: Option<&Seen>) {
         let cross = style(self.signs.cross).for_stderr();
         let cross = if fault.code() == 3 { cross.yellow() } else { cross.red() };
-        let name = seen.map(|seen| format!("{}: ", seen.name)).unwrap_or_default();
-        let mut text = format!("{cross} {name}{}", words::clean(&fault.what));
-        for line in words::after_failure(fault) {
+        let mut text = marked(&cross.to_string(), seen, &fault.what);
+        for line in words::after_failure(fault).iter().flat_map(|line| words::wrap(line, width() - 2)) {
             text.push_str(&format!("\n  {}", style(line).for_stderr().dim()));
         }
         self.say(&text);
     }
 
     fn remark(&self, seen: Option<&Seen>, text: &str) {
-        let name = seen.map(|seen| format!("{}: ", seen.name)).unwrap_or_default();
-        self.say(&format!("  {name}{}", words::clean(text)));
+        self.say(&marked(" ", seen, text));
     }
 
     fn warn(&self, seen: Option<&Seen>, text: &str) {
-        let name = seen.map(|seen| format!("{}: ", seen.name)).unwrap_or_default();
-        self.say(&format!("{} {name}{}", style('!').for_stderr().yellow(), words::clean(text)));
+        self.say(&marked(&style('!').for_stderr().yellow().to_string(), seen, text));
     }
+}
+
+/// `text` about a file, a mark in front of its first line.
+fn marked(mark: &str, seen: Option<&Seen>, text: &str) -> String {
+    let name = seen.map(|seen| format!("{}: ", seen.name)).unwrap_or_default();
+    format!("{mark} {}", words::wrap(&format!("{name}{}", words::clean(text)), width() - 2).join("\n  "))
+}
+
+/// The columns that are used of the terminal: all but the last, in which some terminals wrap.
+fn width() -> usize {
+    usize::from(Term::stderr().size().1).saturating_sub(1).max(10)
 }
 
 impl Face for Human {
@@ -228,14 +239,15 @@ fn cells(seen: &Seen) -> Cells {
 }
 
 /// All files in one line. Without the length of each there is no percentage.
-fn total_cells(tally: &Tally) -> Cells {
+fn total_cells(tally: &Tally, now: Instant) -> Cells {
     let files = || tally.files.values();
     let all = tally.expected.max(tally.over() + tally.files.len() as u64);
     let begun = tally.over() + tally.files.len() as u64 >= all;
     let length = files().map(|seen| seen.total).sum::<Option<u64>>().filter(|_| begun);
     let total = length.map(|length| length + tally.bytes_over);
     let done = tally.bytes_over + files().map(|seen| seen.progress.done).sum::<u64>();
-    let rate = files().map(|seen| seen.progress.rate).sum::<u64>();
+    let moving = files().filter(|seen| now.saturating_duration_since(seen.moved) < STILL);
+    let rate = moving.map(|seen| seen.progress.rate).sum::<u64>();
     let left = total.filter(|_| rate > 0).map(|total| Duration::from_secs((total - done.min(total)).div_ceil(rate)));
     Cells {
         name: format!("{} of {all} files", tally.over()),

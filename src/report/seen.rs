@@ -81,6 +81,9 @@ impl Tally {
                 seen.total = progress.total.or(seen.total);
                 seen.progress = *progress;
             }
+            Event::Retry { .. } => {
+                seen.progress = Progress { rate: 0, eta: None, connections: 0, ..seen.progress };
+            }
             Event::Verified { alg, .. } if !seen.verified.contains(alg) => seen.verified.push(alg.clone()),
             _ => {}
         }

@@ -4,6 +4,7 @@ use crate::event::{Direction, Outcome};
 use crate::fault::Fault;
 use crate::report::seen::Seen;
 use crate::units;
+use console::measure_text_width;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -29,14 +30,35 @@ pub fn percent(done: u64, total: u64) -> u64 {
     }
 }
 
-/// `2.44 of 4.00 GiB`, or just what is done while the length is unknown.
+/// `0.24 of 4.00 GiB`, both in the unit of the whole; or just what is done while the length is unknown.
 pub fn amount(done: u64, total: Option<u64>) -> String {
     let Some(total) = total else { return units::bytes(done) };
-    let (done, total) = (units::bytes(done), units::bytes(total));
-    match (done.split_once(' '), total.split_once(' ')) {
-        (Some((number, unit)), Some((_, same))) if unit == same => format!("{number} of {total}"),
-        _ => format!("{done} of {total}"),
+    let whole = units::bytes(total);
+    let Some((number, unit)) = whole.split_once(' ') else { return whole };
+    let share = number.parse::<f64>().unwrap_or(0.0) * done.min(total) as f64 / (total.max(1)) as f64;
+    match unit {
+        "B" => format!("{done} of {whole}"),
+        _ if done == total => format!("{number} of {whole}"),
+        _ if share < 9.995 => format!("{share:.2} of {whole}"),
+        _ if share < 99.95 => format!("{share:.1} of {whole}"),
+        _ => format!("{share:.0} of {whole}"),
     }
+}
+
+/// `text` cut into lines of at most `width` columns where words meet; a word that is longer gets a line of its own.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let last = lines
+            .last_mut()
+            .filter(|line| line.is_empty() || measure_text_width(line) + 1 + measure_text_width(word) <= width);
+        match last {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) => line.extend([" ", word]),
+            None => lines.push(word.to_string()),
+        }
+    }
+    lines
 }
 
 /// What begins.
@@ -59,7 +81,7 @@ pub fn resumed(offset: u64, total: Option<u64>) -> String {
 
 /// That it is tried again.
 pub fn retry(error: &Fault, wait: Duration, attempt: u32) -> String {
-    format!("{}; try {attempt} comes in {}", error.what, units::period(wait))
+    format!("{}; again in {} (try {attempt})", error.what, units::period(wait))
 }
 
 /// What a finished file amounts to: `4.00 GiB in 41s (100 MiB/s), 1.56 GiB moved, sha-256 verified`.
@@ -124,7 +146,15 @@ mod tests {
     #[test]
     fn amounts_name_their_unit_once() {
         assert_eq!(amount(5 << 29, Some(4 << 30)), "2.50 of 4.00 GiB");
-        assert_eq!(amount(5 << 19, Some(4 << 30)), "2.50 MiB of 4.00 GiB");
+        assert_eq!(amount(5 << 23, Some(4 << 30)), "0.04 of 4.00 GiB");
+        assert_eq!(amount(300, Some(999)), "300 of 999 B");
+        assert_eq!(amount(150 << 20, Some(200 << 20)), "150 of 200 MiB");
         assert_eq!(amount(7, None), "7 B");
+    }
+
+    #[test]
+    fn lines_break_where_words_meet() {
+        assert_eq!(wrap("aa bb cc averylongword d", 5), ["aa bb", "cc", "averylongword", "d"]);
+        assert_eq!(wrap("", 5), [""]);
     }
 }
