@@ -58,7 +58,7 @@ pub struct Link {
     #[arg(long, value_name = "RATE", value_parser = units::rate)]
     pub limit_rate: Option<u64>,
 
-    /// Give up a connection attempt after this long [default: 10s]
+    /// Give up a connection attempt after this long [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub connect_timeout: Option<Duration>,
 
@@ -100,7 +100,7 @@ pub struct Show {
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
 
-    /// Say more; twice for every request
+    /// Say more
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
 }

@@ -1,6 +1,7 @@
 //! One file a subcommand, wiring only; here the one place that knows which is which, and the runtimes they run on.
 
 mod completions;
+pub mod link;
 mod man;
 mod signals;
 

@@ -1,21 +1,17 @@
-//! What the user wants, as plain values: flags win over the environment, that over the config file, that over the
-//! defaults. Resolving is a pure function of the parsed flags and of a [`Surroundings`]; commands and engines see
-//! only the structs here, never clap's.
-//!
-//! Every setting of the config file (`$XDG_CONFIG_HOME/onward/config.toml`) is a long flag's name with its value, as
-//! in `limit-rate = "16M"`; the environment's is `ONWARD_LIMIT_RATE`.
+//! How settings are resolved: the flag, else `ONWARD_KEY` in the environment, else the config file, else the default.
 
+use super::parse::*;
+use super::{Cancel, Command, Demo, Download, Existing, Fetch, Link, Progress, Resume, Secret, Send, Serve, Show};
+use super::{Status, Upload, Work};
 use crate::cli;
-use crate::digest::Digest;
+use crate::disk::shown;
 use crate::fault::{Fault, Kind};
+use crate::net::IpChoice;
 use crate::units;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-use url::Url;
 
 /// A larger config, header, token or URL list file than this is refused, in bytes.
 const MAX_TEXT: u64 = 64 << 20;
@@ -33,278 +29,6 @@ const KEYS: [&str; 11] = [
     "retries",
     "user-agent",
 ];
-
-/// A text that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps it.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(***)")
-    }
-}
-
-/// Which family of addresses to use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum IpVersion {
-    /// Whichever answers first.
-    #[default]
-    Any,
-    /// IPv4 only.
-    V4,
-    /// IPv6 only.
-    V6,
-}
-
-/// How to reach the other side.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
-    /// Headers given by the user, in their order; bound to the origin given.
-    pub headers: Vec<(String, Secret)>,
-    /// User name and password.
-    pub login: Option<(String, Secret)>,
-    /// Bearer token.
-    pub token: Option<Secret>,
-    /// The text of the netrc file, where one is to be used.
-    pub netrc: Option<Secret>,
-    /// More certificate authorities (PEM files).
-    pub cacert: Vec<PathBuf>,
-    /// Take any certificate.
-    pub insecure: bool,
-    /// The proxy to go through; without one the environment decides.
-    pub proxy: Option<String>,
-    /// Which addresses to use.
-    pub ip: IpVersion,
-    /// What to call ourselves.
-    pub user_agent: String,
-    /// At most this many bytes a second, all files together.
-    pub limit_rate: Option<u64>,
-    /// For one attempt to connect.
-    pub connect_timeout: Duration,
-    /// For the whole run.
-    pub max_time: Option<Duration>,
-    /// Tries without progress; `None` is endless.
-    pub retries: Option<u32>,
-}
-
-impl Default for Link {
-    fn default() -> Self {
-        Self {
-            headers: Vec::new(),
-            login: None,
-            token: None,
-            netrc: None,
-            cacert: Vec::new(),
-            insecure: false,
-            proxy: None,
-            ip: IpVersion::Any,
-            user_agent: concat!("onward/", env!("CARGO_PKG_VERSION")).into(),
-            limit_rate: None,
-            connect_timeout: Duration::from_secs(10),
-            max_time: None,
-            retries: Some(10),
-        }
-    }
-}
-
-/// What to do about a finished file of the same name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Existing {
-    /// Refuse, unless it is the same content.
-    #[default]
-    Refuse,
-    /// Replace it, at the very end.
-    Replace,
-    /// Leave it alone and count it as done.
-    Keep,
-}
-
-/// How a file is moved, whichever way.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Work {
-    /// Connections a file; `None` is as many as help.
-    pub connections: Option<u32>,
-    /// Large files at once.
-    pub jobs: u32,
-    /// The chunk size asked for, in bytes.
-    pub chunk_size: Option<u64>,
-    /// Changed content is a failure, not a reason to start over.
-    pub no_restart: bool,
-}
-
-/// The settings of `onward download`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Download {
-    /// What to fetch, `http` or `https`, in the order given.
-    pub urls: Vec<Url>,
-    /// The file to write, with one URL only; relative to `dir`.
-    pub output: Option<PathBuf>,
-    /// The folder to write into.
-    pub dir: PathBuf,
-    /// The digest the content must have, with one URL only.
-    pub checksum: Option<Digest>,
-    /// What to do about a file that is already there.
-    pub existing: Existing,
-    /// Say what would be done, move nothing.
-    pub dry_run: bool,
-    /// How.
-    pub work: Work,
-    /// Through what.
-    pub link: Link,
-}
-
-/// The settings of `onward upload`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Upload {
-    /// The sources, in the order given.
-    pub files: Vec<PathBuf>,
-    /// Where to.
-    pub dest: Url,
-    /// `dest` is a folder: each file's name is appended.
-    pub folder: bool,
-    /// The remote name, with one file only.
-    pub name: Option<String>,
-    /// What to do about a remote file that is already there.
-    pub existing: Existing,
-    /// How.
-    pub work: Work,
-    /// Through what.
-    pub link: Link,
-}
-
-/// The settings of `onward resume`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resume {
-    /// Where to look; never empty.
-    pub paths: Vec<PathBuf>,
-    /// Descend into folders.
-    pub recursive: bool,
-    /// Only these destinations of an upload; all when empty.
-    pub to: Vec<String>,
-    /// Records to follow although they may have been planted.
-    pub trust: Vec<PathBuf>,
-    /// How. The chunk size is the record's.
-    pub work: Work,
-    /// Through what.
-    pub link: Link,
-}
-
-/// The settings of `onward status`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// Where to look; never empty.
-    pub paths: Vec<PathBuf>,
-    /// Descend into folders.
-    pub recursive: bool,
-    /// JSON lines in place of a table.
-    pub json: bool,
-}
-
-/// The settings of `onward cancel`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cancel {
-    /// What to forget; never empty.
-    pub paths: Vec<PathBuf>,
-    /// Only these destinations of an upload; all when empty.
-    pub to: Vec<String>,
-    /// Records to follow although they may have been planted.
-    pub trust: Vec<PathBuf>,
-    /// Through what.
-    pub link: Link,
-}
-
-/// The settings of `onward serve`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Serve {
-    /// The folder.
-    pub dir: PathBuf,
-    /// Where to listen.
-    pub listen: SocketAddr,
-    /// Names and tokens; empty means that anybody who can connect may come in.
-    pub tokens: Vec<(String, Secret)>,
-    /// Certificate chain and key (PEM files).
-    pub tls: Option<(PathBuf, PathBuf)>,
-    /// Take no uploads.
-    pub read_only: bool,
-    /// Give out nothing.
-    pub upload_only: bool,
-    /// Uploads may replace finished files.
-    pub allow_overwrite: bool,
-    /// The largest upload taken, in bytes.
-    pub max_file_size: Option<u64>,
-    /// Unfinished uploads a token may have.
-    pub max_unfinished: u32,
-    /// Bytes of the disk to keep free.
-    pub min_free: u64,
-    /// The path below which everything lies: begins and ends with `/`.
-    pub base_path: String,
-}
-
-/// The settings of `onward demo`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Demo {
-    /// The size of the file, in bytes.
-    pub size: u64,
-}
-
-/// What to show.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Show {
-    /// How progress is shown.
-    pub progress: Progress,
-    /// Failures only.
-    pub quiet: bool,
-    /// How much more to say, from 0.
-    pub verbose: u8,
-}
-
-/// How progress is shown, once `auto` is decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
-    /// Bars.
-    Bars,
-    /// Lines for logs.
-    Plain,
-    /// JSON lines.
-    Json,
-    /// Not at all.
-    None,
-}
-
-/// One command with its settings.
-#[derive(Debug, Clone)]
-pub enum Command {
-    /// `onward download`
-    Download(Download),
-    /// `onward upload`
-    Upload(Upload),
-    /// `onward serve`
-    Serve(Serve),
-    /// `onward resume`
-    Resume(Resume),
-    /// `onward status`
-    Status(Status),
-    /// `onward cancel`
-    Cancel(Cancel),
-    /// `onward demo`
-    Demo(Demo),
-    /// `onward completions`
-    Completions(clap_complete::Shell),
-    /// `onward man`
-    Man,
-}
 
 /// Everything outside the command line that settings may come from. A value, so that resolving is a pure function.
 pub struct Surroundings<'a> {
@@ -342,11 +66,6 @@ pub fn resolve(cli: cli::Cli, outside: &Surroundings) -> (Show, Result<Command, 
         Ok(show) => (show, command),
         Err(fault) => (Show::SILENT, command.and(Err(fault))),
     }
-}
-
-impl Show {
-    /// For commands that move nothing.
-    pub const SILENT: Self = Self { progress: Progress::None, quiet: false, verbose: 0 };
 }
 
 impl<'a> Layers<'a> {
@@ -433,21 +152,24 @@ impl<'a> Layers<'a> {
             given.extend(lines(&self.read(list)?).map(str::to_string));
         }
         let urls = given.iter().map(|text| parse_url(text)).collect::<Result<Vec<_>, _>>()?;
-        if urls.len() != 1 && flags.output.is_some() {
+        let several = urls.len() != 1;
+        if several && flags.output.is_some() {
             return Err(usage("-o names one file, and there is more than one URL").hint("use -d DIR"));
         }
-        if urls.len() != 1 && flags.checksum.is_some() {
+        if several && flags.checksum.is_some() {
             return Err(usage("--checksum belongs to one file, and there is more than one URL"));
         }
         if flags.output.as_deref() == Some(Path::new("-")) {
             return Err(usage("writing to stdout is not supported").hint("name a file; a FIFO or /dev/null will do"));
         }
+        let checksum = flags.checksum.as_deref().map(parse_checksum).transpose()?;
+        let existing = existing(flags.overwrite, flags.no_clobber);
+        let fetch =
+            |url| Fetch { url, output: flags.output.clone(), checksum: checksum.clone(), existing, trust: false };
         Ok(Download {
-            urls,
-            output: flags.output,
+            files: urls.into_iter().map(fetch).collect(),
+            first: 0,
             dir: flags.dir.unwrap_or_else(|| PathBuf::from(".")),
-            checksum: flags.checksum.as_deref().map(parse_checksum).transpose()?,
-            existing: existing(flags.overwrite, flags.no_clobber),
             dry_run: flags.dry_run,
             work: self.work(flags.connections, flags.jobs, flags.chunk_size, flags.no_restart)?,
             link: self.link(flags.link)?,
@@ -455,28 +177,35 @@ impl<'a> Layers<'a> {
     }
 
     fn upload(&self, flags: cli::Upload) -> Result<Upload, Fault> {
-        let mut files = flags.paths;
+        let mut sources = flags.paths;
         let dest = match flags.to {
             Some(dest) => dest,
             None => {
-                let last = files.pop().unwrap_or_default();
+                let last = sources.pop().unwrap_or_default();
                 last.to_str().map(str::to_string).ok_or_else(|| usage(format!("{} is not a URL", shown(&last))))?
             }
         };
         let dest = parse_url(&dest)?;
-        if files.is_empty() {
+        if sources.is_empty() {
             return Err(usage("there is nothing to upload").hint("onward upload FILE... URL"));
         }
-        if files.len() > 1 && flags.name.is_some() {
+        if sources.len() > 1 && flags.name.is_some() {
             return Err(usage("--name belongs to one file, and there is more than one"));
         }
-        let folder = files.len() > 1 || dest.path().ends_with('/');
+        let existing = existing(flags.overwrite, flags.no_clobber);
+        let folder = sources.len() > 1 || flags.name.is_some() || dest.path().ends_with('/');
+        let mut files: Vec<Send> = Vec::new();
+        for source in sources {
+            let dest = if folder { remote_name(&dest, &source, flags.name.as_deref())? } else { dest.clone() };
+            if let Some(other) = files.iter().find(|other| other.dest == dest) {
+                let text = format!("{} and {} would both become one remote file", shown(&other.source), shown(&source));
+                return Err(usage(text).hint("upload one of them with --name"));
+            }
+            files.push(Send { source, dest, existing, trust: false });
+        }
         Ok(Upload {
             files,
-            dest,
-            folder,
-            name: flags.name,
-            existing: existing(flags.overwrite, flags.no_clobber),
+            first: 0,
             work: self.work(flags.connections, flags.jobs, flags.chunk_size, false)?,
             link: self.link(flags.link)?,
         })
@@ -560,9 +289,9 @@ impl<'a> Layers<'a> {
             insecure: flags.insecure,
             proxy: self.pick(flags.proxy, "proxy", text)?,
             ip: match (flags.ipv4, flags.ipv6) {
-                (true, _) => IpVersion::V4,
-                (_, true) => IpVersion::V6,
-                _ => IpVersion::Any,
+                (true, _) => IpChoice::V4,
+                (_, true) => IpChoice::V6,
+                _ => IpChoice::Any,
             },
             user_agent: self.pick(flags.user_agent, "user-agent", text)?.unwrap_or(default.user_agent),
             limit_rate,
@@ -627,23 +356,6 @@ impl<'a> Layers<'a> {
     }
 }
 
-fn usage(what: impl Into<String>) -> Fault {
-    Fault::new(Kind::Usage, what)
-}
-
-/// A path for messages, control characters escaped.
-fn shown(path: &Path) -> String {
-    path.to_string_lossy()
-        .chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-        .collect()
-}
-
-/// Lines with something in them; `#` begins a comment.
-fn lines(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
-}
-
 fn here(paths: Vec<PathBuf>) -> Vec<PathBuf> {
     if paths.is_empty() { vec![PathBuf::from(".")] } else { paths }
 }
@@ -654,80 +366,6 @@ fn existing(overwrite: bool, no_clobber: bool) -> Existing {
         (_, true) => Existing::Keep,
         _ => Existing::Refuse,
     }
-}
-
-/// A number of connections or jobs.
-fn few(text: &str) -> Result<u32, &'static str> {
-    text.parse().ok().filter(|n| (1..=64).contains(n)).ok_or("a number from 1 to 64 is wanted")
-}
-
-/// An absolute `http` or `https` URL. The message does not repeat what may hold a secret.
-pub fn parse_url(text: &str) -> Result<Url, Fault> {
-    let start: String = text.chars().take_while(|c| !matches!(c, '?' | '#' | '@')).take(80).collect();
-    let start = start.escape_debug();
-    match Url::parse(text.trim()) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
-        Ok(url) if text.contains("://") => {
-            Err(usage(format!("\"{start}\": {} is not a scheme onward speaks", url.scheme()))
-                .hint("use an http:// or https:// URL"))
-        }
-        _ => Err(usage(format!("\"{start}\" is not a URL")).hint("a URL begins with http:// or https://")),
-    }
-}
-
-fn parse_checksum(text: &str) -> Result<Digest, Fault> {
-    Digest::parse(text).ok_or_else(|| {
-        usage(format!("\"{}\" is not a checksum", text.escape_debug()))
-            .hint("write ALG:HEX, as in sha256:9f86d0…; md5, sha-1, sha-256, sha-512 and crc32c are known")
-    })
-}
-
-fn parse_header(line: &str) -> Result<(String, Secret), Fault> {
-    let (name, value) =
-        line.split_once(':').ok_or_else(|| usage("a header without a colon").hint("write -H 'Name: value'"))?;
-    let name = name.trim();
-    http::HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| usage(format!("\"{}\" is not a header name", name.escape_debug())))?;
-    http::HeaderValue::from_str(value.trim())
-        .map_err(|_| usage(format!("the value of header {name} holds characters that cannot be sent")))?;
-    Ok((name.to_string(), Secret::new(value.trim())))
-}
-
-fn parse_listen(text: &str) -> Result<SocketAddr, Fault> {
-    let text = text.replacen("localhost:", "127.0.0.1:", 1);
-    text.parse().map_err(|_| {
-        usage(format!("\"{}\" is not an address to listen on", text.escape_debug()))
-            .hint("write ADDR:PORT, as in 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:0")
-    })
-}
-
-fn parse_base_path(text: &str) -> Result<String, Fault> {
-    let inner = text.trim_matches('/');
-    let odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '?' | '#' | '%' | '\\');
-    if inner.chars().any(odd) || inner.split('/').any(|part| matches!(part, "." | "..")) {
-        return Err(usage(format!("\"{}\" is not a plain path", text.escape_debug())));
-    }
-    Ok(if inner.is_empty() { "/".into() } else { format!("/{inner}/") })
-}
-
-/// Lines of `name:token`.
-fn named_tokens(text: &str) -> Result<Vec<(String, Secret)>, String> {
-    let mut tokens: Vec<(String, Secret)> = Vec::new();
-    for line in lines(text) {
-        let (name, token) = line.split_once(':').ok_or("a line is not of the form name:token")?;
-        let (name, token) = (name.trim(), token.trim());
-        if name.is_empty() || token.is_empty() {
-            return Err("a name or a token is empty".into());
-        }
-        if tokens.iter().any(|(_, known)| known.expose() == token) {
-            return Err(format!("the token of {} is another's too", name.escape_debug()));
-        }
-        tokens.push((name.to_string(), Secret::new(token)));
-    }
-    if tokens.is_empty() {
-        return Err("there is no token in it".into());
-    }
-    Ok(tokens)
 }
 
 fn config_path(outside: &Surroundings) -> Option<PathBuf> {
@@ -773,4 +411,170 @@ fn read_text(path: &Path) -> io::Result<String> {
         false => std::fs::File::open(path)?.take(MAX_TEXT).read_to_string(&mut text)?,
     };
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    /// Resolves a command line in surroundings that are all in the test.
+    fn given(args: &[&str], env: &[(&str, &str)], files: &[(&str, &str)]) -> (Show, Result<Command, Fault>) {
+        let find = |list: &[(&str, &str)], name: &str| {
+            list.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string())
+        };
+        let read = |path: &Path| find(files, path.to_str().unwrap()).ok_or_else(|| io::ErrorKind::NotFound.into());
+        let cli = cli::Cli::try_parse_from([&["onward"], args].concat()).unwrap();
+        resolve(cli, &Surroundings { env: &|name| find(env, name), read: &read, terminal: true })
+    }
+
+    fn download(args: &[&str], env: &[(&str, &str)], files: &[(&str, &str)]) -> Result<Download, Fault> {
+        match given(&[&["download"], args].concat(), env, files).1? {
+            Command::Download(download) => Ok(download),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn upload(args: &[&str]) -> Result<Upload, Fault> {
+        match given(&[&["upload"], args].concat(), &[], &[]).1? {
+            Command::Upload(upload) => Ok(upload),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    const URL: &str = "http://h/f";
+    const FILE: &str = "/c/onward/config.toml";
+
+    #[test]
+    fn flags_over_environment_over_file_over_defaults() {
+        let home = ("XDG_CONFIG_HOME", "/c");
+        let env = [home, ("ONWARD_LIMIT_RATE", "2M")];
+        let files = [(FILE, "limit-rate = \"1M\"\njobs = 7\nretries = \"inf\"")];
+        let rate = |args: &[&str], env: &[(&str, &str)], files| download(args, env, files).unwrap().link.limit_rate;
+        assert_eq!(rate(&[URL], &[home], &[]), None);
+        assert_eq!(rate(&[URL], &[home], &files), Some(1 << 20));
+        assert_eq!(rate(&[URL], &env, &files), Some(2 << 20));
+        assert_eq!(rate(&["--limit-rate", "3M", URL], &env, &files), Some(3 << 20));
+        let all = download(&[URL], &env, &files).unwrap();
+        assert_eq!((all.work.jobs, all.link.retries), (7, None));
+        let bare = download(&[URL], &[], &[]).unwrap();
+        assert_eq!((bare.work.jobs, bare.link.retries), (3, Some(10)));
+    }
+
+    #[test]
+    fn slips_of_the_pen_are_named_with_their_place() {
+        let home = [("HOME", "/h")];
+        let wrong = |text| download(&[URL], &home, &[("/h/.config/onward/config.toml", text)]).unwrap_err();
+        for (text, word) in [
+            ("limit_rate = 1", "limit_rate"),
+            ("limit-rate = true", "must be"),
+            ("jobs = 0", "1 to 64"),
+            ("= 1", "config.toml"),
+            ("chunk-size = 0", "at least one byte"),
+        ] {
+            let fault = wrong(text);
+            assert!(fault.kind == Kind::Usage && fault.what.contains(word), "{text}: {fault}");
+        }
+        let fault = download(&[URL], &[("ONWARD_JOBS", "many")], &[]).unwrap_err();
+        assert!(fault.what.starts_with("ONWARD_JOBS: "), "{fault}");
+    }
+
+    #[test]
+    fn secrets_come_from_files_and_the_environment() {
+        let files = [("h", "# mine\nX-Key: abc\n\nCookie: a=b\n"), ("t", "token\n")];
+        let link = download(&["-H", "@h", "--token-file", "t", URL], &[], &files).unwrap().link;
+        let headers: Vec<_> = link.headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+        assert_eq!(headers, [("X-Key", "abc"), ("Cookie", "a=b")]);
+        assert_eq!(link.token.as_ref().unwrap().expose(), "token");
+        assert!(!format!("{link:?}").contains("abc") && !format!("{link:?}").contains("token\""));
+        let env = [("ONWARD_PASSWORD", "p"), ("ONWARD_TOKEN", "t2")];
+        let link = download(&["-u", "me", URL], &env, &[]).unwrap().link;
+        assert_eq!(link.login.unwrap(), ("me".into(), Secret::new("p")));
+        assert_eq!(link.token.unwrap().expose(), "t2");
+        assert!(download(&["-u", "me", URL], &[], &[]).unwrap_err().hint.unwrap().contains("ONWARD_PASSWORD"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_before_anything_happens() {
+        for args in [
+            &["h/f"][..],
+            &["localhost:8080/f"],
+            &["ftp://h/f"],
+            &["-o", "f", URL, "http://h/g"],
+            &["--checksum", "sha256:00", URL],
+            &["--checksum", &format!("md5:{}", "0".repeat(32)), URL, "http://h/g"],
+            &["-H", "no colon", URL],
+            &["-H", "a: b\u{7}", URL],
+            &["-o", "-", URL],
+            &["-i", "missing", URL],
+            &["--limit-rate", "0", URL],
+        ] {
+            assert!(download(args, &[], &[]).is_err(), "{args:?}");
+        }
+        let secret = download(&["http//h/f?token=hush"], &[], &[]).unwrap_err();
+        assert!(!secret.what.contains("hush"), "{secret}");
+    }
+
+    #[test]
+    fn lists_of_urls_hold_comments() {
+        let files = [("list", "# two\nhttp://h/a\n\n  http://h/b\n")];
+        let all = download(&["-i", "list", URL], &[], &files).unwrap();
+        let urls: Vec<_> = all.files.iter().map(|fetch| fetch.url.as_str()).collect();
+        assert_eq!(urls, ["http://h/f", "http://h/a", "http://h/b"]);
+    }
+
+    #[test]
+    fn a_destination_is_a_file_or_a_folder() {
+        let one = |args: &[&str]| upload(args).unwrap().files[0].dest.to_string();
+        assert_eq!(one(&["a b", "http://h/in/"]), "http://h/in/a%20b");
+        assert_eq!(one(&["a", "http://h"]), "http://h/a");
+        assert_eq!(one(&["a", "http://h/in/b"]), "http://h/in/b");
+        assert_eq!(one(&["-t", "http://h/in/", "a"]), "http://h/in/a");
+        assert_eq!(one(&["--name", "x/y", "a", "http://h/in"]), "http://h/in/x/y");
+        assert_eq!(upload(&["d/a", "b", "http://h/in"]).unwrap().files[1].dest.as_str(), "http://h/in/b");
+        for args in [
+            &["a", "b"][..],
+            &["http://h/"],
+            &["a/f", "b/f", "http://h/"],
+            &["--name", "../x", "a", "http://h/"],
+            &["--name", "x", "a", "b", "http://h/"],
+        ] {
+            assert_eq!(upload(args).unwrap_err().kind, Kind::Usage, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn bars_only_where_they_can_be_drawn() {
+        let style = |args: &[&str], env: &[(&str, &str)]| given(args, env, &[]).0.progress;
+        assert_eq!(style(&["download", URL], &[("TERM", "xterm")]), Progress::Bars);
+        assert_eq!(style(&["download", URL], &[("TERM", "dumb")]), Progress::Plain);
+        assert_eq!(style(&["download", URL], &[("CI", "true")]), Progress::Plain);
+        assert_eq!(style(&["download", URL, "--progress", "bars"], &[("CI", "true")]), Progress::Bars);
+        assert_eq!(style(&["download", "nonsense", "--progress", "json"], &[]), Progress::Json);
+    }
+
+    #[test]
+    fn a_server_is_told_where_and_for_whom() {
+        let serve = |args: &[&str], env: &[(&str, &str)], files: &[(&str, &str)]| match given(args, env, files).1 {
+            Ok(Command::Serve(serve)) => Ok(serve),
+            Ok(other) => panic!("{other:?}"),
+            Err(fault) => Err(fault),
+        };
+        let plain = serve(&["serve"], &[], &[]).unwrap();
+        assert_eq!((plain.listen.to_string().as_str(), plain.base_path.as_str()), ("127.0.0.1:8080", "/"));
+        let files = [("t", "ann: 1\nbob:2\n"), ("twice", "a:1\nb:1"), ("none", "# a:1"), ("odd", "a")];
+        let named = serve(&["serve", "--token-file", "t", "--base-path", "up/load"], &[], &files).unwrap();
+        assert_eq!(named.tokens, [("ann".into(), Secret::new("1")), ("bob".into(), Secret::new("2"))]);
+        assert_eq!(named.base_path, "/up/load/");
+        assert_eq!(serve(&["serve"], &[("ONWARD_SERVE_TOKEN", "x")], &[]).unwrap().tokens.len(), 1);
+        for args in [
+            &["--token-file", "twice"][..],
+            &["--token-file", "none"],
+            &["--token-file", "odd"],
+            &["--listen", "8080"],
+            &["--base-path", "/a/../b"],
+        ] {
+            assert!(serve(&[&["serve"], args].concat(), &[], &files).is_err(), "{args:?}");
+        }
+    }
 }

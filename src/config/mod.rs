@@ -1,0 +1,304 @@
+//! What the user wants, as plain values: flags win over the environment, that over the config file, that over the
+//! defaults. Resolving is a pure function of the parsed flags and of a [`Surroundings`]; commands and engines see
+//! only the structs here, never clap's.
+//!
+//! Every setting of the config file (`$XDG_CONFIG_HOME/onward/config.toml`) is a long flag's name with its value, as
+//! in `limit-rate = "16M"`; the environment's is `ONWARD_LIMIT_RATE`.
+
+mod layers;
+mod parse;
+
+pub use layers::{Surroundings, load, resolve};
+pub use parse::parse_url;
+
+use crate::digest::Digest;
+use crate::event::FileId;
+use crate::net::IpChoice;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use url::Url;
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps it.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+/// How to reach the other side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Headers given by the user, in their order; bound to the origin given.
+    pub headers: Vec<(String, Secret)>,
+    /// User name and password.
+    pub login: Option<(String, Secret)>,
+    /// Bearer token.
+    pub token: Option<Secret>,
+    /// The text of the netrc file, where one is to be used.
+    pub netrc: Option<Secret>,
+    /// More certificate authorities (PEM files).
+    pub cacert: Vec<PathBuf>,
+    /// Take any certificate.
+    pub insecure: bool,
+    /// The proxy to go through; without one the environment decides.
+    pub proxy: Option<String>,
+    /// Which addresses to use.
+    pub ip: IpChoice,
+    /// What to call ourselves.
+    pub user_agent: String,
+    /// At most this many bytes a second, all files together.
+    pub limit_rate: Option<u64>,
+    /// For one attempt to connect.
+    pub connect_timeout: Duration,
+    /// For the whole run.
+    pub max_time: Option<Duration>,
+    /// Tries without progress; `None` is endless.
+    pub retries: Option<u32>,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self {
+            headers: Vec::new(),
+            login: None,
+            token: None,
+            netrc: None,
+            cacert: Vec::new(),
+            insecure: false,
+            proxy: None,
+            ip: IpChoice::Any,
+            user_agent: concat!("onward/", env!("CARGO_PKG_VERSION")).into(),
+            limit_rate: None,
+            connect_timeout: Duration::from_secs(30),
+            max_time: None,
+            retries: Some(10),
+        }
+    }
+}
+
+/// What to do about a finished file of the same name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Existing {
+    /// Refuse, unless it is the same content.
+    #[default]
+    Refuse,
+    /// Replace it, at the very end.
+    Replace,
+    /// Leave it alone and count it as done.
+    Keep,
+}
+
+/// How a file is moved, whichever way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Connections a file; `None` is as many as help.
+    pub connections: Option<u32>,
+    /// Large files at once.
+    pub jobs: u32,
+    /// The chunk size asked for, in bytes.
+    pub chunk_size: Option<u64>,
+    /// Changed content is a failure, not a reason to start over.
+    pub no_restart: bool,
+}
+
+/// One file to download.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetch {
+    /// From where: `http` or `https`.
+    pub url: Url,
+    /// The file to write, where it was named; not yet joined to a folder.
+    pub output: Option<PathBuf>,
+    /// The digest the content must have.
+    pub checksum: Option<Digest>,
+    /// What to do about a file that is already there.
+    pub existing: Existing,
+    /// Whether a record that somebody else may have written is believed.
+    pub trust: bool,
+}
+
+/// The settings of `onward download`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Download {
+    /// What to fetch, in the order given.
+    pub files: Vec<Fetch>,
+    /// The event id of the first of them.
+    pub first: FileId,
+    /// The folder to write into; an `output` that is relative is joined to it.
+    pub dir: PathBuf,
+    /// Say what would be done, move nothing.
+    pub dry_run: bool,
+    /// How.
+    pub work: Work,
+    /// Through what.
+    pub link: Link,
+}
+
+/// One file to upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Send {
+    /// The local file.
+    pub source: PathBuf,
+    /// The URL it is to have.
+    pub dest: Url,
+    /// What to do about a remote file that is already there.
+    pub existing: Existing,
+    /// Whether a record that somebody else may have written is believed.
+    pub trust: bool,
+}
+
+/// The settings of `onward upload`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// What to send, in the order given.
+    pub files: Vec<Send>,
+    /// The event id of the first of them.
+    pub first: FileId,
+    /// How.
+    pub work: Work,
+    /// Through what.
+    pub link: Link,
+}
+
+/// The settings of `onward resume`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resume {
+    /// Where to look; never empty.
+    pub paths: Vec<PathBuf>,
+    /// Descend into folders.
+    pub recursive: bool,
+    /// Only these destinations of an upload; all when empty.
+    pub to: Vec<String>,
+    /// Records to follow although they may have been planted.
+    pub trust: Vec<PathBuf>,
+    /// How. The chunk size is the record's.
+    pub work: Work,
+    /// Through what.
+    pub link: Link,
+}
+
+/// The settings of `onward status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Where to look; never empty.
+    pub paths: Vec<PathBuf>,
+    /// Descend into folders.
+    pub recursive: bool,
+    /// JSON lines in place of a table.
+    pub json: bool,
+}
+
+/// The settings of `onward cancel`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cancel {
+    /// What to forget; never empty.
+    pub paths: Vec<PathBuf>,
+    /// Only these destinations of an upload; all when empty.
+    pub to: Vec<String>,
+    /// Records to follow although they may have been planted.
+    pub trust: Vec<PathBuf>,
+    /// Through what.
+    pub link: Link,
+}
+
+/// The settings of `onward serve`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serve {
+    /// The folder.
+    pub dir: PathBuf,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Names and tokens; empty means that anybody who can connect may come in.
+    pub tokens: Vec<(String, Secret)>,
+    /// Certificate chain and key (PEM files).
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Take no uploads.
+    pub read_only: bool,
+    /// Give out nothing.
+    pub upload_only: bool,
+    /// Uploads may replace finished files.
+    pub allow_overwrite: bool,
+    /// The largest upload taken, in bytes.
+    pub max_file_size: Option<u64>,
+    /// Unfinished uploads a token may have.
+    pub max_unfinished: u32,
+    /// Bytes of the disk to keep free.
+    pub min_free: u64,
+    /// The path below which everything lies: begins and ends with `/`.
+    pub base_path: String,
+}
+
+/// The settings of `onward demo`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Demo {
+    /// The size of the file, in bytes.
+    pub size: u64,
+}
+
+/// What to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Show {
+    /// How progress is shown.
+    pub progress: Progress,
+    /// Failures only.
+    pub quiet: bool,
+    /// How much more to say, from 0.
+    pub verbose: u8,
+}
+
+/// How progress is shown, once `auto` is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Bars.
+    Bars,
+    /// Lines for logs.
+    Plain,
+    /// JSON lines.
+    Json,
+    /// Not at all.
+    None,
+}
+
+/// One command with its settings.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// `onward download`
+    Download(Download),
+    /// `onward upload`
+    Upload(Upload),
+    /// `onward serve`
+    Serve(Serve),
+    /// `onward resume`
+    Resume(Resume),
+    /// `onward status`
+    Status(Status),
+    /// `onward cancel`
+    Cancel(Cancel),
+    /// `onward demo`
+    Demo(Demo),
+    /// `onward completions`
+    Completions(clap_complete::Shell),
+    /// `onward man`
+    Man,
+}
+
+impl Show {
+    /// For commands that move nothing.
+    pub const SILENT: Self = Self { progress: Progress::None, quiet: false, verbose: 0 };
+}
