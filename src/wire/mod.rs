@@ -5,12 +5,14 @@
 
 pub mod checksum_file;
 pub mod content_range;
+pub mod cookies;
 pub mod digest_fields;
 pub mod disposition;
 pub mod filename;
 pub mod handshake;
 pub mod mask;
 pub mod names;
+pub mod netrc;
 pub mod percent;
 pub mod range;
 pub mod retry_after;
