@@ -4,7 +4,6 @@
 
 use crate::chunk::ByteRange;
 use crate::fault::{Fault, Kind};
-use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use http::{Method, StatusCode, Version};
@@ -515,8 +514,8 @@ impl Access {
 
 /// The value of an Authorization field that logs in with name and password (RFC 7617).
 pub fn basic(user: &str, password: &str) -> HeaderValue {
-    let text = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-    let mut value = HeaderValue::try_from(format!("Basic {text}")).expect("base64 is a valid field value");
+    let value = crate::wire::auth::basic(user, password);
+    let mut value = HeaderValue::try_from(value).expect("base64 is a valid field value");
     value.set_sensitive(true);
     value
 }

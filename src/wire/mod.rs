@@ -3,6 +3,7 @@
 //! Everything here is fed by strangers: a parser answers with a value or refuses, it never panics and never guesses.
 //! Client and server share these rooms, so that they cannot drift.
 
+pub mod auth;
 pub mod checksum_file;
 pub mod content_range;
 pub mod cookies;
