@@ -4,6 +4,8 @@ mod completions;
 pub mod link;
 mod man;
 mod signals;
+mod status;
+mod unfinished;
 
 pub use signals::Signals;
 
@@ -20,6 +22,7 @@ pub fn run(command: Command, report: &Arc<Report>, stop: Stop) -> Result<(), Fau
     match command {
         Command::Completions(shell) => completions::run(shell),
         Command::Man => man::run(),
+        Command::Status(settings) => status::run(&settings, &*observer),
         _ => {
             let _ = (observer, stop);
             Err(Fault::new(Kind::Other, "this command is still being built"))

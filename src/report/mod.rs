@@ -7,8 +7,10 @@ mod human;
 mod json;
 mod plain;
 mod seen;
+mod table;
 mod words;
 
+pub use table::Row;
 pub use words::clean;
 
 use crate::event::{Event, FileId, Observer};
@@ -19,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// The file of events that belong to no file.
-const NO_FILE: FileId = FileId::MAX;
+pub const NO_FILE: FileId = FileId::MAX;
 
 /// What to show, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,6 +191,17 @@ pub fn text(bytes: &[u8]) -> Result<(), Fault> {
         }
         _ => Ok(()),
     }
+}
+
+/// Prints the table of what is unfinished; to a terminal no wider than it is.
+pub fn table(rows: &[Row]) -> Result<(), Fault> {
+    let term = console::Term::stdout();
+    let width = term.is_term().then(|| usize::from(term.size().1).max(20));
+    match rows.is_empty() {
+        true => message("onward: nothing is unfinished here"),
+        false => text(table::table(rows, width).as_bytes())?,
+    }
+    Ok(())
 }
 
 /// Writes one message line to stderr. There is nobody to tell if that fails.
