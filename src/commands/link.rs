@@ -3,6 +3,7 @@
 use crate::config::Link;
 use crate::fault::{Fault, Kind};
 use crate::net::{self, Access, Options};
+use crate::wire::netrc;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
@@ -20,7 +21,7 @@ pub fn options(link: &Link) -> Options {
 }
 
 /// What `link` sends to the origin of `url`; a login inside the URL is taken out of it. A header given with `-H`
-/// wins over `-u`, that over the token, that over the URL's own login.
+/// wins over `-u`, that over the token, that over the URL's own login, that over the netrc file.
 pub fn access(link: &Link, url: &mut Url) -> Result<Access, Fault> {
     let mut headers = HeaderMap::new();
     for (name, value) in &link.headers {
@@ -31,9 +32,21 @@ pub fn access(link: &Link, url: &mut Url) -> Result<Access, Fault> {
             headers.insert(AUTHORIZATION, net::basic(user, password.expose()));
         } else if let Some(token) = &link.token {
             headers.insert(AUTHORIZATION, header_value(&format!("Bearer {}", token.expose()))?);
+        } else if let Some((user, password)) = from_netrc(link, url)? {
+            headers.insert(AUTHORIZATION, net::basic(&user, &password));
         }
     }
     Ok(Access::new(url, headers))
+}
+
+/// The login that the netrc file has for the host of `url`, and for its user where the URL names one. A password in
+/// the URL is more explicit than that.
+fn from_netrc(link: &Link, url: &Url) -> Result<Option<(String, String)>, Fault> {
+    let (Some(netrc), Some(host), None) = (&link.netrc, url.host_str(), url.password()) else { return Ok(None) };
+    let user = Some(url.username()).filter(|user| !user.is_empty());
+    let login = netrc::login(netrc.expose(), host, user)
+        .map_err(|why| Fault::new(Kind::Usage, format!("the netrc file cannot be read: {why}")))?;
+    Ok(login.map(|login| (login.user, login.password)))
 }
 
 fn header_name(name: &str) -> Result<HeaderName, Fault> {
@@ -62,6 +75,10 @@ mod tests {
     fn the_most_explicit_login_wins() {
         let mut link = Link::default();
         assert_eq!(sent(&link, "https://u:p@h/")[AUTHORIZATION], "Basic dTpw");
+        link.netrc = Some(Secret::new("machine h login n password q"));
+        assert_eq!(sent(&link, "https://u:p@h/")[AUTHORIZATION], "Basic dTpw");
+        assert_eq!(sent(&link, "https://h/")[AUTHORIZATION], "Basic bjpx");
+        assert!(!sent(&link, "https://other/").contains_key(AUTHORIZATION));
         link.token = Some(Secret::new("t"));
         assert_eq!(sent(&link, "https://u:p@h/")[AUTHORIZATION], "Bearer t");
         link.login = Some(("a".into(), Secret::new("b")));
