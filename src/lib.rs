@@ -19,3 +19,5 @@ pub mod remote;
 pub mod report;
 pub mod units;
 pub mod wire;
+pub mod source;
+pub mod plan;

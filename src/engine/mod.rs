@@ -2,6 +2,7 @@
 pub mod meter;
 pub mod pace;
 pub mod retry;
+pub mod spans;
 mod stop;
 
 pub use stop::Stop;

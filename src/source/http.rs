@@ -1,0 +1,217 @@
+//! A file behind an http or https URL, fetched by ranges (RFC 9110, section 14). Every answer is taken apart here, so
+//! that the engine sees only bytes whose place is certain.
+
+use super::{Answer, Ask, Body, Head, Hop, Pending, Source};
+use crate::fault::{Fault, Kind};
+use crate::net::{Access, Lane, Net, Request, Response, shown};
+use crate::wire::content_range::ContentRange;
+use crate::wire::{digest_fields, filename, retry_after, validator};
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE, RANGE, TRANSFER_ENCODING};
+use http::{Method, Version};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::SystemTime;
+use url::Url;
+
+/// One URL and what is needed to be let in.
+pub struct Http {
+    net: Rc<Net>,
+    url: Url,
+    access: Access,
+    /// Where the redirects led the last time. Signed targets expire: then the URL itself is asked again.
+    resolved: RefCell<Option<Url>>,
+}
+
+impl Http {
+    /// The file behind `url`.
+    pub fn new(net: Rc<Net>, url: Url, access: Access) -> Self {
+        Self { net, url, access, resolved: RefCell::new(None) }
+    }
+
+    async fn fetch(&self, ask: &Ask) -> Result<(Response, Vec<Hop>), Fault> {
+        let known = self.resolved.borrow().clone();
+        if let Some(target) = known {
+            let answer = self.hop(target, ask).await?;
+            if !matches!(answer.0.status.as_u16(), 401 | 403 | 404 | 410) {
+                return Ok(answer);
+            }
+            self.resolved.replace(None);
+        }
+        self.hop(self.url.clone(), ask).await
+    }
+
+    async fn hop(&self, url: Url, ask: &Ask) -> Result<(Response, Vec<Hop>), Fault> {
+        let mut hops = Vec::new();
+        let mut note = |from: &Url, to: &Url, status| hops.push(Hop { from: shown(from), to: shown(to), status });
+        let answer = self.net.fetch(request(url, ask), &self.access, &mut note).await?;
+        if !hops.is_empty() && answer.status.is_success() {
+            self.resolved.replace(Some(answer.url.clone()));
+        }
+        Ok((answer, hops))
+    }
+}
+
+impl Source for Http {
+    fn ask(&self, ask: Ask) -> Pending<'_, Result<Answer, Fault>> {
+        Box::pin(async move {
+            let (answer, hops) = self.fetch(&ask).await?;
+            read(answer, hops, &ask, &self.url)
+        })
+    }
+
+    fn shown(&self) -> String {
+        shown(&self.url)
+    }
+
+    fn host(&self) -> String {
+        match self.url.port_or_known_default() {
+            Some(port) => format!("{}:{port}", self.url.host_str().unwrap_or_default()),
+            None => self.url.host_str().unwrap_or_default().to_string(),
+        }
+    }
+}
+
+fn request(url: Url, ask: &Ask) -> Request {
+    // A coding would make the bytes of a range those of something else (RFC 9110, section 8.4).
+    let mut request = Request::new(Method::GET, url).header(ACCEPT_ENCODING, "identity");
+    if let Some(from) = ask.from {
+        let range = match ask.end {
+            Some(end) => format!("bytes={from}-{}", end.saturating_sub(1)),
+            None => format!("bytes={from}-"),
+        };
+        request = request.header(RANGE, range);
+        if let Some(condition) = ask.kept.as_ref().and_then(|kept| validator::if_range(kept, ask.form)) {
+            request = request.header(IF_RANGE, condition);
+        }
+    }
+    request.lane(if ask.alone { Lane::Own } else { Lane::Shared })
+}
+
+/// Takes an answer apart.
+fn read(answer: Response, hops: Vec<Hop>, ask: &Ask, url: &Url) -> Result<Answer, Fault> {
+    let mut head = head(&answer, hops, url);
+    let range = answer.field(CONTENT_RANGE).and_then(ContentRange::parse);
+    match (answer.status.as_u16(), ask.from, range) {
+        (416, _, range) => {
+            head.total = range.and_then(|range| range.total());
+            Ok(Answer::Beyond { head })
+        }
+        (206, Some(from), _) => part(answer, head, from, ask.end),
+        // Some object stores answer a range with 200 and a Content-Range that fits to the byte.
+        (200, Some(from), Some(ContentRange::Part { range, total })) if total != Some(range.len()) => {
+            match answer.field(CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok()) == Some(range.len()) {
+                true => part(answer, head, from, ask.end),
+                false => Ok(Answer::Unfit { why: "it answered a range with the status of the whole".into() }),
+            }
+        }
+        (200, _, _) => whole(answer, head),
+        (status, _, _) => Err(refusal(status, &answer)),
+    }
+}
+
+fn head(answer: &Response, hops: Vec<Hop>, url: &Url) -> Head {
+    let html = answer.field(CONTENT_TYPE).is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("text/html"));
+    let disposition = answer.headers.get(CONTENT_DISPOSITION).map(|value| value.as_bytes());
+    Head {
+        validator: validator::of_headers(&answer.headers),
+        total: None,
+        name: filename::of_reply(disposition, url),
+        html,
+        digests: digest_fields::offered(&answer.headers, answer.status.as_u16() == 200).whole,
+        hops,
+        open_ended: false,
+    }
+}
+
+/// The content coding that was applied without being asked for.
+fn coding(answer: &Response) -> Option<String> {
+    let value = answer.field(CONTENT_ENCODING)?.trim().to_ascii_lowercase();
+    (!value.is_empty() && value != "identity").then_some(value)
+}
+
+fn part(answer: Response, mut head: Head, from: u64, end: Option<u64>) -> Result<Answer, Fault> {
+    let unfit = |why: &str| Ok(Answer::Unfit { why: why.to_string() });
+    if coding(&answer).is_some() {
+        return unfit("its ranges are of a compressed form of the file");
+    }
+    let Some(ContentRange::Part { range, total }) = answer.field(CONTENT_RANGE).and_then(ContentRange::parse) else {
+        return unfit("it does not say which range it sends");
+    };
+    if range.start != from || end.is_some_and(|end| range.end > end) {
+        return unfit("it sends another range than it was asked for");
+    }
+    let told = answer.field(CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok());
+    if told.is_some_and(|told| told != range.len()) {
+        return unfit("its range and its length contradict each other");
+    }
+    head.total = total;
+    let body = Incoming { answer, left: Some(range.len()) };
+    Ok(Answer::Part { head, end: range.end, body: Box::new(body) })
+}
+
+fn whole(answer: Response, mut head: Head) -> Result<Answer, Fault> {
+    if let Some(coding) = coding(&answer) {
+        let text = format!("{} sends the file in the coding {:?}, which was not asked for", host(&answer), coding);
+        return Err(Fault::new(Kind::Other, text).hint("another mirror, or the operator, can help"));
+    }
+    let chunked = answer.headers.contains_key(TRANSFER_ENCODING);
+    let length = answer.field(CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok()).filter(|_| !chunked);
+    head.total = length;
+    head.open_ended = length.is_none() && !chunked && answer.version < Version::HTTP_2;
+    Ok(Answer::Whole { head, body: Box::new(Incoming { answer, left: length }) })
+}
+
+/// The fault that a status other than success means.
+fn refusal(status: u16, answer: &Response) -> Fault {
+    let reason = answer.status.canonical_reason().unwrap_or("an unknown status");
+    let text = format!("{} answered {status} {reason}", host(answer));
+    let fault = match status {
+        304 => Fault::new(Kind::Network, format!("{} answered 304 to a request that asked for no such thing", host(answer))),
+        206 => Fault::new(Kind::Other, format!("{} sent a part where the whole was asked for", host(answer))),
+        204 | 205 => Fault::new(Kind::Network, format!("{text}, which carries no file")),
+        _ => Fault::status(status, text),
+    };
+    let wait = retry_after::wait(&answer.headers, SystemTime::now());
+    match status {
+        401 => fault.hint("log in with -u, --token-file or -H"),
+        403 => fault.hint("the link may have expired, or a login is missing (-u, --token-file, -H)"),
+        407 => fault.hint("give the proxy's login in --proxy http://user:password@host"),
+        _ => fault,
+    }
+    .wait(wait)
+}
+
+fn host(answer: &Response) -> String {
+    answer.url.host_str().unwrap_or("the server").to_string()
+}
+
+/// A body that must be as long as it said.
+struct Incoming {
+    answer: Response,
+    left: Option<u64>,
+}
+
+impl Incoming {
+    async fn read(&mut self) -> Result<Option<Bytes>, Fault> {
+        let bytes = self.answer.chunk().await?;
+        let Some(left) = self.left.as_mut() else { return Ok(bytes) };
+        let came = bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        if came > *left {
+            let text = format!("{} sent more bytes than it had promised", host(&self.answer));
+            return Err(Fault::new(Kind::Network, text));
+        }
+        *left -= came;
+        if bytes.is_none() && *left > 0 {
+            let text = format!("{} ended the answer {} bytes too early", host(&self.answer), left);
+            return Err(Fault::new(Kind::Network, text));
+        }
+        Ok(bytes)
+    }
+}
+
+impl Body for Incoming {
+    fn next(&mut self) -> Pending<'_, Result<Option<Bytes>, Fault>> {
+        Box::pin(self.read())
+    }
+}
