@@ -83,6 +83,11 @@ impl Spans {
         (!range.is_empty()).then(|| self.claim(range, Some((id, middle))))
     }
 
+    /// Whether another connection would find something to do.
+    pub fn has_work(&self) -> bool {
+        !self.free.is_empty() || self.claims.iter().any(|(_, range)| range.len() >= WORTH_CUTTING)
+    }
+
     fn claim(&mut self, range: ByteRange, cut: Option<(ClaimId, u64)>) -> Claim {
         let id = self.next_id;
         self.next_id += 1;

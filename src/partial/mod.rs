@@ -470,6 +470,11 @@ impl PartialFile {
         blocking(move || self.shared.keep()).await
     }
 
+    /// The content is wrong: the data goes to `NAME.bad` (the path returned), the record is removed.
+    pub async fn condemn(self) -> Result<PathBuf, Fault> {
+        blocking(move || self.shared.condemn()).await
+    }
+
     /// Forgets the transfer: data and record are removed.
     pub async fn discard(self) -> Result<(), Fault> {
         blocking(move || self.shared.discard()).await
@@ -584,6 +589,15 @@ impl Shared {
             state.record.stamp = state.unproven.is_empty().then_some(stamp);
         }
         self.save(true)
+    }
+
+    fn condemn(&self) -> Result<PathBuf, Fault> {
+        self.stop_recorder();
+        self.lock().gone = true;
+        let bad = self.place.sidecar.with_file_name(format!("{}.bad", self.place.file));
+        disk::rename(&self.place.data, &bad)?;
+        disk::remove(&self.place.sidecar)?;
+        Ok(bad)
     }
 
     fn discard(&self) -> Result<(), Fault> {

@@ -1,0 +1,140 @@
+//! How many connections help: found out while bytes move. On a fast line every further connection only costs, on a
+//! server that gives each one little, sixteen are needed. Pure: measurements in, a number out.
+
+use std::time::Duration;
+
+/// No transfer opens more than this by itself.
+pub const MOST: u32 = 16;
+/// A measurement shorter than this says nothing.
+const PROBE: Duration = Duration::from_millis(100);
+/// How long a new number of connections is watched before it is judged: they have to get up to speed.
+const SETTLE: Duration = Duration::from_millis(400);
+/// After a step that did not help, this long until the next try.
+const REST: Duration = Duration::from_secs(20);
+/// A step must raise the rate by this factor to have helped.
+const GAIN: f64 = 1.15;
+/// Above this share of one processor the machine is the limit, not the line.
+const BUSY: f64 = 0.6;
+
+/// One look at the transfer.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    /// Time since the transfer began.
+    pub now: Duration,
+    /// Bytes moved since the transfer began.
+    pub moved: u64,
+    /// Processor time this process has used since the transfer began.
+    pub cpu: Duration,
+    /// Bytes that are still missing.
+    pub left: u64,
+}
+
+/// The search for the right number.
+#[derive(Debug, Clone)]
+pub struct Adapt {
+    wanted: u32,
+    fixed: bool,
+    ceiling: u32,
+    since: Option<Sample>,
+    before: Option<(u32, f64)>,
+    rest_until: Duration,
+}
+
+impl Adapt {
+    /// As many as `fixed` says, else from one up to what helps, at most `known` where the host's limit is known.
+    pub fn new(fixed: Option<u32>, known: Option<u32>) -> Self {
+        Self {
+            wanted: fixed.unwrap_or(1).max(1),
+            fixed: fixed.is_some(),
+            ceiling: known.unwrap_or(MOST).clamp(1, MOST),
+            since: None,
+            before: None,
+            rest_until: Duration::ZERO,
+        }
+    }
+
+    /// How many connections there should be now.
+    pub fn wanted(&self) -> u32 {
+        self.wanted
+    }
+
+    /// The server refused a connection while `open` others were working: never more than those again in this run.
+    pub fn refused(&mut self, open: u32) {
+        self.ceiling = self.ceiling.min(open.max(1));
+        self.wanted = self.wanted.min(self.ceiling);
+        self.before = None;
+    }
+
+    /// The largest number that this run has learned is allowed, where it is below the usual one.
+    pub fn limit(&self) -> Option<u32> {
+        (self.ceiling < MOST).then_some(self.ceiling)
+    }
+
+    /// Looks at the transfer; maybe changes its mind.
+    pub fn look(&mut self, sample: Sample) {
+        let Some(since) = self.since else {
+            self.since = Some(sample);
+            return;
+        };
+        let over = sample.now.saturating_sub(since.now);
+        let patience = if self.before.is_some() { SETTLE } else { PROBE };
+        if self.fixed || over < patience || sample.now < self.rest_until {
+            return;
+        }
+        let rate = (sample.moved - since.moved) as f64 / over.as_secs_f64();
+        let cpu = sample.cpu.saturating_sub(since.cpu).as_secs_f64() / over.as_secs_f64();
+        self.since = Some(sample);
+        match self.before.take() {
+            Some((fewer, slower)) if rate < slower * GAIN => {
+                self.wanted = fewer;
+                self.rest_until = sample.now + REST;
+            }
+            _ => self.grow(rate, cpu, sample.left),
+        }
+    }
+
+    fn grow(&mut self, rate: f64, cpu: f64, left: u64) {
+        // More connections cannot pay for themselves in the last moments, nor when the machine is the limit.
+        let worth_it = left as f64 > rate * 0.3 && rate > 0.0 && cpu < BUSY;
+        let more = (self.wanted * 2).max(4).min(self.ceiling);
+        if worth_it && more > self.wanted {
+            self.before = Some((self.wanted, rate));
+            self.wanted = more;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs a transfer of 10 GiB on a line that gives `rate(connections)` bytes a second; the number settled on.
+    fn settle(adapt: &mut Adapt, cpu_share: f64, rate: impl Fn(u32) -> f64) -> u32 {
+        let mut moved = 0.0;
+        for tick in 0..100u32 {
+            let now = Duration::from_millis(u64::from(tick) * 100);
+            moved += rate(adapt.wanted()) / 10.0;
+            adapt.look(Sample { now, moved: moved as u64, cpu: now.mul_f64(cpu_share), left: 10 << 30 });
+        }
+        adapt.wanted()
+    }
+
+    #[test]
+    fn one_where_the_machine_is_the_limit_many_where_the_server_gives_each_little() {
+        assert_eq!(settle(&mut Adapt::new(None, None), 0.9, |_| 1.5e9), 1);
+        assert_eq!(settle(&mut Adapt::new(None, None), 0.1, |n| 20e6 * f64::from(n)), 16);
+        assert_eq!(settle(&mut Adapt::new(None, None), 0.1, |n| 60e6f64.min(20e6 * f64::from(n))), 4);
+        assert_eq!(settle(&mut Adapt::new(None, None), 0.1, |_| 60e6), 1);
+    }
+
+    #[test]
+    fn what_the_user_or_the_server_says_holds() {
+        assert_eq!(settle(&mut Adapt::new(Some(7), None), 0.1, |n| 20e6 * f64::from(n)), 7);
+        assert_eq!(settle(&mut Adapt::new(None, Some(3)), 0.1, |n| 20e6 * f64::from(n)), 3);
+        let mut adapt = Adapt::new(None, None);
+        settle(&mut adapt, 0.1, |n| 20e6 * f64::from(n));
+        adapt.refused(5);
+        assert_eq!(settle(&mut adapt, 0.1, |n| 20e6 * f64::from(n)), 5);
+        assert_eq!(adapt.limit(), Some(5));
+    }
+}
