@@ -24,6 +24,10 @@ pub struct Download {
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub dir: Option<PathBuf>,
 
+    /// Create the folder if it is not there
+    #[arg(long)]
+    pub create_dirs: bool,
+
     /// Read more URLs from FILE, one a line; `-` is stdin
     #[arg(short, long, value_name = "FILE|-", value_hint = ValueHint::FilePath)]
     pub input: Option<PathBuf>,

@@ -1,8 +1,10 @@
 //! One file a subcommand, wiring only; here the one place that knows which is which, and the runtimes they run on.
 
 mod completions;
+pub mod download;
 pub mod link;
 mod man;
+mod run;
 mod signals;
 mod status;
 mod unfinished;
@@ -21,6 +23,10 @@ pub fn run(command: Command, report: &Arc<Report>, stop: Stop) -> Result<(), Fau
     let observer: Arc<dyn Observer> = report.clone();
     match command {
         Command::Completions(shell) => completions::run(shell),
+        Command::Download(settings) => {
+            report.expect(settings.files.len() as u64);
+            download::run(settings, &observer, &stop)
+        }
         Command::Man => man::run(),
         Command::Status(settings) => status::run(&settings, &*observer),
         _ => {

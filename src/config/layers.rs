@@ -170,6 +170,7 @@ impl<'a> Layers<'a> {
             files: urls.into_iter().map(fetch).collect(),
             first: 0,
             dir: flags.dir.unwrap_or_else(|| PathBuf::from(".")),
+            create_dirs: flags.create_dirs,
             dry_run: flags.dry_run,
             work: self.work(flags.connections, flags.jobs, flags.chunk_size, flags.no_restart)?,
             link: self.link(flags.link)?,

@@ -142,6 +142,8 @@ pub struct Download {
     pub first: FileId,
     /// The folder to write into; an `output` that is relative is joined to it.
     pub dir: PathBuf,
+    /// Create that folder if it is not there.
+    pub create_dirs: bool,
     /// Say what would be done, move nothing.
     pub dry_run: bool,
     /// How.

@@ -4,6 +4,7 @@ mod crew;
 pub mod meter;
 mod overlap;
 pub mod pace;
+pub mod pour;
 pub mod pull;
 pub mod retry;
 pub mod spans;

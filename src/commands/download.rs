@@ -1,0 +1,153 @@
+//! `onward download`: each URL a transfer of its own, all on one thread.
+
+use super::link;
+use super::run::{Deadline, block_on, policy};
+use crate::config::{self, Fetch};
+use crate::disk;
+use crate::engine::pace::Pace;
+use crate::engine::pour::{self, pour};
+use crate::engine::pull::{self, Into, Tools, pull};
+use crate::engine::{Existing, Stop};
+use crate::event::{Event, FileId, Observer, Outcome};
+use crate::fault::{Fault, Kind};
+use crate::net::{self, Net};
+use crate::report;
+use crate::source::http::Http;
+use crate::source::{Answer, Ask, Source};
+use crate::units;
+use crate::wire::validator::Form;
+use crate::wire::{filename, mask};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// Transfers under way at once, small ones included.
+const AT_ONCE: usize = 16;
+
+/// Downloads all that `settings` names. What becomes of each file is told to the observer.
+pub fn run(settings: config::Download, observer: &Arc<dyn Observer>, stop: &Stop) -> Result<(), Fault> {
+    refuse_doubles(&settings)?;
+    if settings.create_dirs {
+        disk::create_dirs(&settings.dir)?;
+    }
+    block_on(all(settings, observer.clone(), stop.clone()))?
+}
+
+async fn all(settings: config::Download, observer: Arc<dyn Observer>, stop: Stop) -> Result<(), Fault> {
+    let deadline = Deadline::start(&settings.link, &stop);
+    let net = Rc::new(Net::new(link::options(&settings.link)));
+    let tools = Tools {
+        observer: observer.clone(),
+        pace: Pace::new(settings.link.limit_rate),
+        stop,
+        policy: policy(&settings.link),
+        large: Arc::new(Semaphore::new(settings.work.jobs.max(1) as usize)),
+    };
+    let settings = Rc::new(settings);
+    let turns = Arc::new(Semaphore::new(AT_ONCE.max(settings.work.jobs as usize)));
+    let mut transfers = JoinSet::new();
+    for index in 0..settings.files.len() {
+        let (settings, net, tools, turns) = (settings.clone(), net.clone(), tools.clone(), turns.clone());
+        let (deadline, observer) = (deadline.clone(), observer.clone());
+        transfers.spawn_local(async move {
+            let _turn = turns.acquire_owned().await;
+            let file = settings.first + index as FileId;
+            let event = match one(&settings, &settings.files[index], file, net, &tools).await {
+                Ok(Some(outcome)) => Event::Done(outcome),
+                Ok(None) => return,
+                Err(fault) => Event::Failed(deadline.name(fault)),
+            };
+            observer.on(file, &event);
+        });
+    }
+    while let Some(ended) = transfers.join_next().await {
+        ended.map_err(|e| Fault::new(Kind::Other, format!("a transfer ended early: {e}")))?;
+    }
+    Ok(())
+}
+
+/// One file. `None`: a dry run, which has no outcome.
+async fn one(settings: &config::Download, fetch: &Fetch, file: FileId, net: Rc<Net>, tools: &Tools) -> Result<Option<Outcome>, Fault> {
+    if tools.stop.tripped() {
+        return Err(Fault::new(Kind::Interrupted, "stopped before it began"));
+    }
+    let mut url = fetch.url.clone();
+    let access = link::access(&settings.link, &mut url)?;
+    let mut needs = access.names();
+    needs.extend(mask::has_secret(&url).then(|| "url".to_string()));
+    let shown = net::shown(&url);
+    let name = filename::of_url(&url);
+    let source: Rc<dyn Source> = Rc::new(Http::new(net, url, access));
+    let target = fetch.output.as_ref().map(|output| settings.dir.join(output));
+    if settings.dry_run {
+        return look(&*source, target.unwrap_or_else(|| settings.dir.join(&name))).await.map(|()| None);
+    }
+    if let Some(path) = target.as_deref().filter(|path| is_stream(path)) {
+        let order = pour::Order {
+            file,
+            source,
+            sink: disk::open_stream(path)?,
+            path: path.to_owned(),
+            url: shown,
+            checksum: fetch.checksum.clone(),
+        };
+        return pour(tools, order).await.map(Some);
+    }
+    let order = pull::Order {
+        file,
+        source,
+        url: shown,
+        needs,
+        name: target.as_ref().map_or(name, |path| disk::shown(Path::new(path.file_name().unwrap_or_default()))),
+        into: target.map_or_else(|| Into::Folder(settings.dir.clone()), Into::File),
+        chunk_size: settings.work.chunk_size,
+        connections: settings.work.connections,
+        checksum: fetch.checksum.clone(),
+        existing: match fetch.existing {
+            config::Existing::Refuse => Existing::Refuse,
+            config::Existing::Replace => Existing::Replace,
+            config::Existing::Keep => Existing::Keep,
+        },
+        no_restart: settings.work.no_restart,
+        trust: fetch.trust,
+    };
+    pull(tools, order).await.map(Some)
+}
+
+/// Whether the path names something that exists and is neither a regular file nor a folder: it is written to, never
+/// renamed over.
+fn is_stream(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir())
+}
+
+/// Says what a download would do, by one request whose body is not read.
+async fn look(source: &dyn Source, target: PathBuf) -> Result<(), Fault> {
+    let ask = Ask { from: Some(0), end: None, kept: None, form: Form::Bare, alone: false };
+    let (head, ranges) = match source.ask(ask).await? {
+        Answer::Part { head, .. } => (head, "resumable"),
+        Answer::Whole { head, .. } => (head, "one stream, not resumable by ranges"),
+        Answer::Beyond { head } => (head, "empty"),
+        Answer::Unfit { why } => return report::line(&format!("{}: {why}", source.shown())),
+    };
+    let length = head.total.map_or("unknown length".to_string(), units::bytes);
+    report::line(&format!("{} -> {}: {length}, {ranges}", source.shown(), disk::shown(&target)))
+}
+
+/// Two arguments that would write one name are refused before a byte moves.
+fn refuse_doubles(settings: &config::Download) -> Result<(), Fault> {
+    let mut seen: HashMap<PathBuf, &Fetch> = HashMap::new();
+    for fetch in &settings.files {
+        let target = match &fetch.output {
+            Some(output) => settings.dir.join(output),
+            None => settings.dir.join(filename::of_url(&fetch.url)),
+        };
+        if let Some(other) = seen.insert(target.clone(), fetch) {
+            let text = format!("{} and {} would both be written to {}", net::shown(&other.url), net::shown(&fetch.url), disk::shown(&target));
+            return Err(Fault::new(Kind::Usage, text).hint("download them one by one with -o, or into different folders with -d"));
+        }
+    }
+    Ok(())
+}
