@@ -70,7 +70,13 @@ async fn all(settings: config::Download, observer: Arc<dyn Observer>, stop: Stop
 }
 
 /// One file. `None`: a dry run, which has no outcome.
-async fn one(settings: &config::Download, fetch: &Fetch, file: FileId, net: Rc<Net>, tools: &Tools) -> Result<Option<Outcome>, Fault> {
+async fn one(
+    settings: &config::Download,
+    fetch: &Fetch,
+    file: FileId,
+    net: Rc<Net>,
+    tools: &Tools,
+) -> Result<Option<Outcome>, Fault> {
     if tools.stop.tripped() {
         return Err(Fault::new(Kind::Interrupted, "stopped before it began"));
     }
@@ -145,8 +151,14 @@ fn refuse_doubles(settings: &config::Download) -> Result<(), Fault> {
             None => settings.dir.join(filename::of_url(&fetch.url)),
         };
         if let Some(other) = seen.insert(target.clone(), fetch) {
-            let text = format!("{} and {} would both be written to {}", net::shown(&other.url), net::shown(&fetch.url), disk::shown(&target));
-            return Err(Fault::new(Kind::Usage, text).hint("download them one by one with -o, or into different folders with -d"));
+            let text = format!(
+                "{} and {} would both be written to {}",
+                net::shown(&other.url),
+                net::shown(&fetch.url),
+                disk::shown(&target)
+            );
+            return Err(Fault::new(Kind::Usage, text)
+                .hint("download them one by one with -o, or into different folders with -d"));
         }
     }
     Ok(())

@@ -128,7 +128,10 @@ impl Pour<'_> {
             None => self.kept = Some((validator.clone(), total)),
             Some((kept, length)) => {
                 if let Likeness::Different(why) = compare(kept, *length, validator, total) {
-                    return Err(Fault::new(Kind::Changed, format!("the file changed while it was being streamed: {why}")));
+                    return Err(Fault::new(
+                        Kind::Changed,
+                        format!("the file changed while it was being streamed: {why}"),
+                    ));
                 }
             }
         }

@@ -200,7 +200,12 @@ impl Transfer<'_> {
         self.tell(Event::Verified { alg: digest.algorithm.to_string(), digest: digest.hex(), by: by.to_string() });
     }
 
-    async fn attempt(&mut self, target: &mut Option<PathBuf>, slot: Option<Slot>, fresh: bool) -> Result<Attempt, Fault> {
+    async fn attempt(
+        &mut self,
+        target: &mut Option<PathBuf>,
+        slot: Option<Slot>,
+        fresh: bool,
+    ) -> Result<Attempt, Fault> {
         let slot = match (slot, target.as_deref()) {
             (None, Some(path)) => Some(self.slot(path)?),
             (slot, _) => slot,
@@ -253,7 +258,9 @@ impl Transfer<'_> {
                 return Ok(Attempt::StartOver(why));
             }
             Some(Plan::Impostor(why)) => {
-                return Err(Fault::new(Kind::Network, why).kept("what was there is kept").hint("log in to the network, then run the same command again"));
+                return Err(Fault::new(Kind::Network, why)
+                    .kept("what was there is kept")
+                    .hint("log in to the network, then run the same command again"));
             }
             _ => {}
         }
@@ -285,13 +292,16 @@ impl Transfer<'_> {
 
     fn judge(&self, record: &Record, opening: &Opening) -> Option<Plan> {
         let head = &opening.head;
-        Some(plan(record, &Now {
-            validator: head.validator.clone(),
-            length: head.total,
-            same_url: record.url == self.order.url,
-            html: head.html,
-            ranged: opening.ranged,
-        }))
+        Some(plan(
+            record,
+            &Now {
+                validator: head.validator.clone(),
+                length: head.total,
+                same_url: record.url == self.order.url,
+                html: head.html,
+                ranged: opening.ranged,
+            },
+        ))
     }
 
     /// An earlier run was killed after the final rename: only its record is left.
@@ -397,7 +407,9 @@ impl Transfer<'_> {
                     // Was it the condition that this server does not know? Only a server that calls the content the
                     // same is asked again.
                     let same = record.is_some_and(|record| {
-                        from.is_some() && gap.start > 0 && !matches!(plan(record, &now(&head)), Plan::Restart(_) | Plan::Impostor(_))
+                        from.is_some()
+                            && gap.start > 0
+                            && !matches!(plan(record, &now(&head)), Plan::Restart(_) | Plan::Impostor(_))
                     });
                     match next_form(form).filter(|_| same) {
                         Some(next) => form = next,
@@ -405,17 +417,35 @@ impl Transfer<'_> {
                     }
                 }
                 Answer::Beyond { head } if head.total == Some(0) && gap.start == 0 => {
-                    return Ok(Opening { head, range: ByteRange::default(), body: Box::new(Nothing), ranged: true, form });
+                    return Ok(Opening {
+                        head,
+                        range: ByteRange::default(),
+                        body: Box::new(Nothing),
+                        ranged: true,
+                        form,
+                    });
                 }
                 Answer::Beyond { head } if head.total.is_some() && end.is_some() && head.total != end => {
-                    return Ok(Opening { head, range: ByteRange::default(), body: Box::new(Nothing), ranged: true, form });
+                    return Ok(Opening {
+                        head,
+                        range: ByteRange::default(),
+                        body: Box::new(Nothing),
+                        ranged: true,
+                        form,
+                    });
                 }
                 Answer::Beyond { .. } | Answer::Unfit { .. } if from.is_some() => from = None,
                 Answer::Beyond { .. } => {
-                    return Err(Fault::new(Kind::Other, format!("{} denies a range that was not asked for", self.order.source.host())));
+                    return Err(Fault::new(
+                        Kind::Other,
+                        format!("{} denies a range that was not asked for", self.order.source.host()),
+                    ));
                 }
                 Answer::Unfit { why } => {
-                    return Err(Fault::new(Kind::Other, format!("{} cannot be downloaded from: {why}", self.order.source.host())));
+                    return Err(Fault::new(
+                        Kind::Other,
+                        format!("{} cannot be downloaded from: {why}", self.order.source.host()),
+                    ));
                 }
             }
         }
@@ -442,9 +472,14 @@ impl Transfer<'_> {
 
     /// The digests this content is held to, and whose they are: the user's first.
     fn digests_wanted(&self, head: &Head) -> Vec<(Digest, String)> {
-        let mut wanted: Vec<(Digest, String)> = self.order.checksum.iter().map(|digest| (digest.clone(), "user".to_string())).collect();
+        let mut wanted: Vec<(Digest, String)> =
+            self.order.checksum.iter().map(|digest| (digest.clone(), "user".to_string())).collect();
         // One of the server's is enough, and the strongest comes first.
-        if let Some(offer) = head.digests.first().filter(|offer| wanted.iter().all(|(digest, _)| digest.algorithm != offer.digest.algorithm)) {
+        if let Some(offer) = head
+            .digests
+            .first()
+            .filter(|offer| wanted.iter().all(|(digest, _)| digest.algorithm != offer.digest.algorithm))
+        {
             wanted.push((offer.digest.clone(), "server".to_string()));
         }
         wanted
@@ -578,7 +613,9 @@ impl Transfer<'_> {
     fn proven(&self, crew: &Crew, proven: Result<Result<ByteSet, Fault>, tokio::task::JoinError>) -> Result<(), Fault> {
         let damaged = proven.map_err(|e| Fault::new(Kind::Other, format!("a proof ended early: {e}")))??;
         if !damaged.is_empty() {
-            self.tell(Event::Warning { text: format!("{} of the earlier run are damaged and fetched again", units::bytes(damaged.len())) });
+            self.tell(Event::Warning {
+                text: format!("{} of the earlier run are damaged and fetched again", units::bytes(damaged.len())),
+            });
             crew.spans.borrow_mut().add(&damaged);
             crew.done.set(crew.done.get().saturating_sub(damaged.len()));
         }
@@ -608,7 +645,9 @@ impl Transfer<'_> {
             false => ByteSet::new(),
         };
         if !damaged.is_empty() {
-            self.tell(Event::Warning { text: format!("{} of the earlier run are damaged and fetched again", units::bytes(damaged.len())) });
+            self.tell(Event::Warning {
+                text: format!("{} of the earlier run are damaged and fetched again", units::bytes(damaged.len())),
+            });
         }
         loop {
             let before = file.held().len();
@@ -629,13 +668,21 @@ impl Transfer<'_> {
         }
     }
 
-    async fn stream_once(&self, file: &PartialFile, opening: Option<Opening>, meter: &mut Meter) -> Result<Filled, Fault> {
+    async fn stream_once(
+        &self,
+        file: &PartialFile,
+        opening: Option<Opening>,
+        meter: &mut Meter,
+    ) -> Result<Filled, Fault> {
         let (head, mut body) = match opening.filter(|opening| opening.range.start == 0) {
             Some(opening) => (opening.head, opening.body),
             None => match self.order.source.ask(whole()).await? {
                 Answer::Whole { head, body } => (head, body),
                 Answer::Part { .. } | Answer::Beyond { .. } | Answer::Unfit { .. } => {
-                    return Err(Fault::new(Kind::Other, format!("{} does not send the whole file", self.order.source.host())));
+                    return Err(Fault::new(
+                        Kind::Other,
+                        format!("{} does not send the whole file", self.order.source.host()),
+                    ));
                 }
             },
         };
@@ -689,10 +736,17 @@ impl Transfer<'_> {
 
     /// The content is wrong: it does not get its name, and the next run starts fresh.
     async fn condemned(&self, file: PartialFile, wanted: &Digest, found: &Digest, by: &str) -> Fault {
-        let text = format!("the content is wrong: its {} is {}, the {by}'s is {}", wanted.algorithm, found.hex(), wanted.hex());
+        let text = format!(
+            "the content is wrong: its {} is {}, the {by}'s is {}",
+            wanted.algorithm,
+            found.hex(),
+            wanted.hex()
+        );
         let fault = Fault::new(Kind::Integrity, text);
         match file.condemn().await {
-            Ok(bad) => fault.kept(format!("the bytes are kept as {}", disk::shown(&bad))).hint("the next run starts fresh"),
+            Ok(bad) => {
+                fault.kept(format!("the bytes are kept as {}", disk::shown(&bad))).hint("the next run starts fresh")
+            }
             Err(_) => fault.hint("the next run starts fresh"),
         }
     }

@@ -7,7 +7,10 @@ use crate::net::{Access, Lane, Net, Request, Response, shown};
 use crate::wire::content_range::ContentRange;
 use crate::wire::{digest_fields, filename, retry_after, validator};
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE, RANGE, TRANSFER_ENCODING};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE,
+    RANGE, TRANSFER_ENCODING,
+};
 use http::{Method, Version};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -111,7 +114,9 @@ fn read(answer: Response, hops: Vec<Hop>, ask: &Ask, url: &Url) -> Result<Answer
 }
 
 fn head(answer: &Response, hops: Vec<Hop>, url: &Url) -> Head {
-    let html = answer.field(CONTENT_TYPE).is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("text/html"));
+    let html = answer
+        .field(CONTENT_TYPE)
+        .is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("text/html"));
     let disposition = answer.headers.get(CONTENT_DISPOSITION).map(|value| value.as_bytes());
     Head {
         validator: validator::of_headers(&answer.headers),
@@ -167,7 +172,10 @@ fn refusal(status: u16, answer: &Response) -> Fault {
     let reason = answer.status.canonical_reason().unwrap_or("an unknown status");
     let text = format!("{} answered {status} {reason}", host(answer));
     let fault = match status {
-        304 => Fault::new(Kind::Network, format!("{} answered 304 to a request that asked for no such thing", host(answer))),
+        304 => Fault::new(
+            Kind::Network,
+            format!("{} answered 304 to a request that asked for no such thing", host(answer)),
+        ),
         206 => Fault::new(Kind::Other, format!("{} sent a part where the whole was asked for", host(answer))),
         204 | 205 => Fault::new(Kind::Network, format!("{text}, which carries no file")),
         _ => Fault::status(status, text),
