@@ -58,7 +58,7 @@ mod tests {
     }
 
     fn now(etag: Option<&str>, length: Option<u64>) -> Now {
-        let validator = Validator { etag: etag.map(str::to_string), last_modified: None };
+        let validator = Validator { etag: etag.map(str::to_string), last_modified: None, date: None };
         Now { validator, length, same_url: true, html: false, ranged: true }
     }
 

@@ -27,6 +27,8 @@ pub struct Sample {
     pub cpu: Duration,
     /// Bytes that are still missing.
     pub left: u64,
+    /// The user's limit in bytes a second, where there is one.
+    pub limit: Option<u64>,
 }
 
 /// The search for the right number.
@@ -89,13 +91,15 @@ impl Adapt {
                 self.wanted = fewer;
                 self.rest_until = sample.now + REST;
             }
-            _ => self.grow(rate, cpu, sample.left),
+            _ => self.grow(rate, cpu, &sample),
         }
     }
 
-    fn grow(&mut self, rate: f64, cpu: f64, left: u64) {
-        // More connections cannot pay for themselves in the last moments, nor when the machine is the limit.
-        let worth_it = left as f64 > rate * 0.3 && rate > 0.0 && cpu < BUSY;
+    fn grow(&mut self, rate: f64, cpu: f64, sample: &Sample) {
+        // More connections cannot pay for themselves in the last moments, nor when the machine or the user's limit
+        // is what holds the transfer back.
+        let limited = sample.limit.is_some_and(|limit| rate > limit as f64 * 0.8);
+        let worth_it = sample.left as f64 > rate * 0.3 && rate > 0.0 && cpu < BUSY && !limited;
         let more = (self.wanted * 2).max(4).min(self.ceiling);
         if worth_it && more > self.wanted {
             self.before = Some((self.wanted, rate));
@@ -114,7 +118,7 @@ mod tests {
         for tick in 0..100u32 {
             let now = Duration::from_millis(u64::from(tick) * 100);
             moved += rate(adapt.wanted()) / 10.0;
-            adapt.look(Sample { now, moved: moved as u64, cpu: now.mul_f64(cpu_share), left: 10 << 30 });
+            adapt.look(Sample { now, moved: moved as u64, cpu: now.mul_f64(cpu_share), left: 10 << 30, limit: None });
         }
         adapt.wanted()
     }

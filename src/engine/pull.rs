@@ -181,7 +181,7 @@ impl Transfer<'_> {
             return Err(Fault::new(Kind::Local, format!("{} is a folder", disk::shown(path)))
                 .hint("use -d to download into it"));
         }
-        let done = |proof| Outcome { place: path.display().to_string(), moved: 0, already: meta.len(), proof };
+        let done = |proof| Outcome { place: shown_place(path), moved: 0, already: meta.len(), proof };
         match (self.order.existing, &self.order.checksum) {
             (Existing::Keep, _) => Ok(Some(done(None))),
             (Existing::Replace, _) => Ok(None),
@@ -308,7 +308,7 @@ impl Transfer<'_> {
     fn published(&self, path: &Path) -> Result<Attempt, Fault> {
         self.slot_cleared(path)?;
         let already = std::fs::metadata(path).map_or(0, |meta| meta.len());
-        Ok(Attempt::Done(Outcome { place: path.display().to_string(), moved: 0, already, proof: None }))
+        Ok(Attempt::Done(Outcome { place: shown_place(path), moved: 0, already, proof: None }))
     }
 
     fn slot_cleared(&self, path: &Path) -> Result<(), Fault> {
@@ -575,6 +575,7 @@ impl Transfer<'_> {
                         moved: crew.meter.borrow().run(),
                         cpu: super::cpu_time().saturating_sub(cpu),
                         left: crew.spans.borrow().left(),
+                        limit: self.tools.pace.rate(),
                     };
                     adapt.look(sample);
                     self.progress(crew);
@@ -731,7 +732,7 @@ impl Transfer<'_> {
         };
         let (moved, already) = (self.moved, self.already);
         file.finish(Spot::at(path)?, if_exists).await?;
-        Ok(Attempt::Done(Outcome { place: path.display().to_string(), moved, already, proof }))
+        Ok(Attempt::Done(Outcome { place: shown_place(path), moved, already, proof }))
     }
 
     /// The content is wrong: it does not get its name, and the next run starts fresh.
@@ -777,6 +778,11 @@ fn interrupted() -> Fault {
 fn exists(path: &Path) -> Fault {
     Fault::new(Kind::Local, format!("{} exists, and whether it is this file cannot be told", disk::shown(path)))
         .hint("--overwrite replaces it, --no-clobber leaves it alone, -o gives another name")
+}
+
+/// The path as a result line has it.
+fn shown_place(path: &Path) -> String {
+    path.strip_prefix(".").unwrap_or(path).display().to_string()
 }
 
 async fn until(at: Option<Instant>) {
