@@ -1,7 +1,7 @@
 //! A name that came over the network, made fit to be a file's name here. A server chooses it, so it is hostile until
 //! shown otherwise: it must not leave the folder, hide, look like an option, or look like one of our own files.
 
-use crate::wire::{disposition, percent};
+use crate::wire::{disposition, names, percent};
 use url::Url;
 
 /// What a file is called when nobody says anything usable.
@@ -10,9 +10,6 @@ pub const FALLBACK: &str = "download";
 /// The longest name given, in bytes: 255, which is what filesystems take, less the longest that is ever put behind it
 /// (`.old`, eight hexadecimal digits, `.partial.toml`, and a temporary mark while the record is replaced).
 pub const LONGEST: usize = 255 - 48;
-
-/// The endings that are ours: a file with one of them would be taken for a record.
-pub const OWN_SUFFIXES: [&str; 3] = [".partial", ".partial.toml", ".partial.lock"];
 
 /// The name of a reply: from its `Content-Disposition`, else from the last part of the URL's path. Always safe.
 pub fn of_reply(disposition: Option<&[u8]>, url: &Url) -> String {
@@ -42,12 +39,6 @@ pub fn safe(name: &str) -> String {
         name = defused(cut(&name, LONGEST - 2));
     }
     name
-}
-
-/// Whether the name ends in one of our own suffixes, whatever its case (filesystems may not care about case).
-pub fn is_own(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    OWN_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
 }
 
 /// The last component with what must not be in a name taken out or replaced; maybe empty.
@@ -80,7 +71,7 @@ fn defused(name: String) -> String {
     if is_device(&name) {
         name.insert(0, '_');
     }
-    if is_own(&name) {
+    if names::ours(&name) {
         name.push('_');
     }
     name
@@ -195,7 +186,7 @@ mod tests {
         let name = safe(&"x".repeat(5000));
         assert!(name.len() <= LONGEST && name.len() > LONGEST - 4);
         let sly = format!("{}.partial{}.toml", "x".repeat(LONGEST - 15), "y".repeat(100));
-        assert!(!is_own(&safe(&sly)), "{}", safe(&sly));
+        assert!(!names::ours(&safe(&sly)), "{}", safe(&sly));
     }
 
     #[test]
@@ -231,7 +222,7 @@ mod tests {
         fn any_name_becomes_safe_and_stays_so(name in "([./\\\\ \u{202E}a-]|\\PC|\\.partial|\\.toml|con|\0){0,60}") {
             let once = safe(&name);
             prop_assert!(!once.is_empty() && once.len() <= LONGEST);
-            prop_assert!(!once.contains(['/', '\\', '\0']) && !once.starts_with(['.', '-', ' ']) && !is_own(&once));
+            prop_assert!(!once.contains(['/', '\\', '\0']) && !once.starts_with(['.', '-', ' ']) && !names::ours(&once));
             prop_assert!(!once.chars().any(is_dangerous));
             prop_assert_eq!(safe(&once), once);
         }
@@ -239,7 +230,7 @@ mod tests {
         #[test]
         fn long_names_too(name in "[a-z.€ ]{180,400}(\\.partial)?(\\.toml|\\.lock|\\.tar\\.gz)?") {
             let once = safe(&name);
-            prop_assert!(once.len() <= LONGEST && !is_own(&once));
+            prop_assert!(once.len() <= LONGEST && !names::ours(&once));
             prop_assert_eq!(safe(&once), once);
         }
     }
