@@ -151,6 +151,12 @@ pub fn try_lock(file: &File, path: &Path) -> Result<bool, Fault> {
     }
 }
 
+/// Gives the lock of a file back, however many descriptors of it are still open in this process.
+pub fn unlock(file: &File) {
+    // A filesystem without locks has nothing to give back.
+    let _ = file.unlock();
+}
+
 /// Whether the open file is still the one that `path` names.
 pub fn is_still(file: &File, path: &Path) -> bool {
     match (file.metadata(), std::fs::symlink_metadata(path)) {
@@ -397,6 +403,24 @@ pub fn token() -> String {
         bytes[4..12].copy_from_slice(&(now.as_nanos() as u64).to_be_bytes());
     }
     crate::digest::hex(&bytes)
+}
+
+/// The folder for what has no place beside a file: `$XDG_STATE_HOME/onward`, or `~/.local/state/onward`. `None`
+/// without a home.
+pub fn state_folder() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
+    Some(base.join("onward"))
+}
+
+/// Appends one line to a file of notes (mode 0600, created with its folder). Nothing depends on such a note, so it
+/// is not synced.
+pub fn append_note(path: &Path, line: &str) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    file.write_all(format!("{line}\n").as_bytes())
 }
 
 /// Appends a suffix to the last component of a path.

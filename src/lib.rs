@@ -12,6 +12,7 @@ pub mod disk;
 pub mod engine;
 pub mod event;
 pub mod fault;
+pub mod finished;
 pub mod net;
 pub mod partial;
 pub mod plan;

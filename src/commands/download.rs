@@ -15,7 +15,6 @@ use crate::report;
 use crate::source::http::Http;
 use crate::source::{Answer, Ask, Source};
 use crate::units;
-use crate::wire::validator::Form;
 use crate::wire::{filename, mask};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -44,6 +43,7 @@ async fn all(settings: config::Download, observer: Arc<dyn Observer>, stop: Stop
         pace: Pace::new(settings.link.limit_rate),
         stop,
         policy: policy(&settings.link),
+        memory: Rc::default(),
         large: Arc::new(Semaphore::new(settings.work.jobs.max(1) as usize)),
     };
     let settings = Rc::new(settings);
@@ -131,11 +131,11 @@ fn is_stream(path: &Path) -> bool {
 
 /// Says what a download would do, by one request whose body is not read.
 async fn look(source: &dyn Source, target: PathBuf) -> Result<(), Fault> {
-    let ask = Ask { from: Some(0), end: None, kept: None, form: Form::Bare, alone: false };
-    let (head, ranges) = match source.ask(ask).await? {
+    let (head, ranges) = match source.ask(Ask::range(0, None)).await? {
         Answer::Part { head, .. } => (head, "resumable"),
         Answer::Whole { head, .. } => (head, "one stream, not resumable by ranges"),
         Answer::Beyond { head } => (head, "empty"),
+        Answer::Unchanged => return Ok(()),
         Answer::Unfit { why } => return report::line(&format!("{}: {why}", source.shown())),
     };
     let length = head.total.map_or("unknown length".to_string(), units::bytes);

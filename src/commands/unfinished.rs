@@ -6,7 +6,7 @@
 
 use crate::disk::{self, shown};
 use crate::fault::{Fault, Kind as FaultKind};
-use crate::partial::record_file::{self, Place};
+use crate::partial::record_file::Place;
 use crate::partial::{DATA_SUFFIX, SIDECAR_SUFFIX, Sidecar, read_sidecar};
 use crate::record::{Kind, Owner, Record};
 use std::collections::BTreeMap;
@@ -165,7 +165,7 @@ fn uploads_of(path: &Path, name: &str) -> Vec<PathBuf> {
 
 /// The records in the state folder whose source `wanted` accepts for the asked path; whether there are any.
 fn kept_elsewhere(asked: &Path, wanted: impl Fn(&Path, &Path) -> bool, into: &mut Sidecars) -> bool {
-    let Some(state) = record_file::state_folder() else { return false };
+    let Some(state) = disk::state_folder() else { return false };
     let (Ok(entries), Ok(asked)) = (std::fs::read_dir(state), std::path::absolute(asked)) else { return false };
     let sidecars = entries.flatten().map(|entry| entry.path());
     let mut any = false;

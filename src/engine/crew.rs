@@ -159,7 +159,8 @@ impl Crew {
         loop {
             let form = best_form(&self.kept, self.form.get());
             let end = self.spans.borrow().end_of(held.id).unwrap_or(range.end);
-            let ask = Ask { from: Some(range.start), end: Some(end), kept: Some(self.kept.clone()), form, alone: true };
+            let kept = Some(self.kept.clone());
+            let ask = Ask { kept, form, alone: true, ..Ask::range(range.start, Some(end)) };
             match self.source.ask(ask).await.map_err(End::Fault)? {
                 Answer::Part { head, end, body } => {
                     self.check(&head)?;
@@ -179,6 +180,7 @@ impl Crew {
                     _ => return Err(End::NoRanges("it denies bytes that it has announced".into())),
                 },
                 Answer::Unfit { why } => return Err(End::NoRanges(why)),
+                Answer::Unchanged => return Err(End::NoRanges("it answered 304 to a range".into())),
             }
         }
     }

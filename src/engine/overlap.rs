@@ -4,9 +4,7 @@
 
 use crate::chunk::ByteRange;
 use crate::fault::{Fault, Kind};
-use crate::partial::PartialFile;
 use crate::source::{Answer, Ask, Source};
-use crate::wire::validator::Form;
 
 /// How much is compared at each place, in bytes.
 const PROBE: u64 = 64 << 10;
@@ -15,12 +13,16 @@ const GAPS: usize = 8;
 /// How many random places are looked at.
 const RANDOM: usize = 3;
 
-/// Whether the bytes that are here equal the remote's wherever they were compared.
-pub async fn compare(file: &PartialFile, source: &dyn Source) -> Result<bool, Fault> {
-    for range in probes(&file.held().runs().collect::<Vec<_>>(), || getrandom::u64().unwrap_or(0x9e37_79b9_7f4a_7c15)) {
+/// Whether the bytes that are here, in `runs` and given by `read`, equal the remote's wherever they are compared.
+pub async fn compare(
+    runs: &[ByteRange],
+    read: &dyn Fn(&mut [u8], u64) -> Result<(), Fault>,
+    source: &dyn Source,
+) -> Result<bool, Fault> {
+    for range in probes(runs, || getrandom::u64().unwrap_or(0x9e37_79b9_7f4a_7c15)) {
         let Some(remote) = fetch(source, range).await? else { return Ok(false) };
         let mut here = vec![0; remote.len()];
-        file.read_at(&mut here, range.start)?;
+        read(&mut here, range.start)?;
         if here != remote {
             return Ok(false);
         }
@@ -57,8 +59,9 @@ async fn fetch(source: &dyn Source, range: ByteRange) -> Result<Option<Vec<u8>>,
     let mut bytes = Vec::new();
     while (bytes.len() as u64) < range.len() {
         let from = range.start + bytes.len() as u64;
-        let ask = Ask { from: Some(from), end: Some(range.end), kept: None, form: Form::Bare, alone: false };
-        let Answer::Part { mut body, .. } = source.ask(ask).await? else { return Ok(None) };
+        let Answer::Part { mut body, .. } = source.ask(Ask::range(from, Some(range.end))).await? else {
+            return Ok(None);
+        };
         let before = bytes.len();
         while let Some(next) = body.next().await? {
             bytes.extend_from_slice(&next);

@@ -101,7 +101,7 @@ impl Pour<'_> {
         let kept = self.kept.as_ref().map(|(validator, _)| validator.clone());
         let form = kept.as_ref().map_or(Form::Bare, |kept| best_form(kept, Form::Tag));
         let from = if self.kept.is_some() { Some(self.at) } else { None };
-        match self.order.source.ask(Ask { from, end: None, kept, form, alone: false }).await? {
+        match self.order.source.ask(Ask { from, kept, form, ..Ask::whole() }).await? {
             Answer::Part { head, end, mut body } => {
                 self.same(&head.validator, head.total)?;
                 self.copy(&mut *body, 0).await?;
@@ -116,7 +116,7 @@ impl Pour<'_> {
                 self.copy(&mut *body, self.at).await
             }
             Answer::Beyond { head } if head.total == Some(self.at) => Ok(()),
-            Answer::Beyond { .. } | Answer::Unfit { .. } => {
+            Answer::Beyond { .. } | Answer::Unfit { .. } | Answer::Unchanged => {
                 Err(Fault::new(Kind::Other, "the server cannot go on where the connection broke"))
             }
         }

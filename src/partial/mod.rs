@@ -412,6 +412,8 @@ impl PartialFile {
         state.settle();
         state.ledger.set_length(length);
         state.record.length = Some(length);
+        drop(state);
+        self.shared.grown.notify_all();
         disk::set_length(&self.shared.data, length)
             .map_err(|e| disk::fault("set the length of", &self.shared.place.data, &e))
     }
@@ -588,7 +590,9 @@ impl Shared {
             let mut state = self.lock();
             state.record.stamp = state.unproven.is_empty().then_some(stamp);
         }
-        self.save(true)
+        let saved = self.save(true);
+        disk::unlock(&self.data);
+        saved
     }
 
     fn condemn(&self) -> Result<PathBuf, Fault> {
@@ -597,6 +601,7 @@ impl Shared {
         let bad = self.place.sidecar.with_file_name(format!("{}.bad", self.place.file));
         disk::rename(&self.place.data, &bad)?;
         disk::remove(&self.place.sidecar)?;
+        disk::unlock(&self.data);
         Ok(bad)
     }
 
@@ -605,6 +610,7 @@ impl Shared {
         self.lock().gone = true;
         disk::remove(&self.place.sidecar)?;
         disk::remove(&self.place.data)?;
+        disk::unlock(&self.data);
         Ok(())
     }
 }

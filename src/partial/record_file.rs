@@ -50,7 +50,7 @@ impl Place {
         let name = source.file_name()?.to_string_lossy();
         let name: String =
             name.char_indices().take_while(|(at, c)| at + c.len_utf8() <= NAME_KEPT).map(|(_, c)| c).collect();
-        let stem = state_folder()?.join(format!("{name}.{}", tag(&format!("{file}\n{destination}"), 8)));
+        let stem = disk::state_folder()?.join(format!("{name}.{}", tag(&format!("{file}\n{destination}"), 8)));
         Some(Self { stem, file, trust: false })
     }
 
@@ -61,7 +61,7 @@ impl Place {
         let (name, _) = stem.rsplit_once('.').filter(|(_, tag)| tag.len() >= 8)?;
         let file = Path::new(&record.file);
         let fits = match file.is_absolute() {
-            true => state_folder().is_some_and(|folder| folder == disk::folder_of(sidecar)),
+            true => disk::state_folder().is_some_and(|folder| folder == disk::folder_of(sidecar)),
             false => record.file == name && file.file_name().is_some_and(|own| own == file.as_os_str()),
         };
         fits.then(|| Self { stem: sidecar.with_file_name(stem), file: record.file.clone(), trust: false })
@@ -88,13 +88,6 @@ fn tag(destination: &str, bytes: usize) -> String {
     let mut hasher = Hasher::new(Algorithm::Sha256);
     hasher.update(destination.as_bytes());
     hex(&hasher.finish().bytes[..bytes])
-}
-
-/// The folder for what has no better place: `$XDG_STATE_HOME/onward`, or `~/.local/state/onward`.
-pub fn state_folder() -> Option<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
-    Some(base.join("onward"))
 }
 
 /// An upload's record with its lock held. Dropped, the lock is gone and the record stays as it was last saved.

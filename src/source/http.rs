@@ -8,8 +8,8 @@ use crate::wire::content_range::ContentRange;
 use crate::wire::{digest_fields, filename, retry_after, validator};
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE,
-    RANGE, TRANSFER_ENCODING,
+    ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE, TRANSFER_ENCODING,
 };
 use http::{Method, Version};
 use std::cell::RefCell;
@@ -88,6 +88,14 @@ fn request(url: Url, ask: &Ask) -> Request {
             request = request.header(IF_RANGE, condition);
         }
     }
+    if let Some(known) = &ask.unless {
+        let tag = known.etag.iter().map(|tag| (IF_NONE_MATCH, tag));
+        // RFC 9110, section 13.1.3: the date counts only where no tag is sent.
+        let date = known.last_modified.iter().filter(|_| known.etag.is_none()).map(|date| (IF_MODIFIED_SINCE, date));
+        for (name, value) in tag.chain(date) {
+            request = request.header(name, value);
+        }
+    }
     request.lane(if ask.alone { Lane::Own } else { Lane::Shared })
 }
 
@@ -100,6 +108,7 @@ fn read(answer: Response, hops: Vec<Hop>, ask: &Ask, url: &Url) -> Result<Answer
             head.total = range.and_then(|range| range.total());
             Ok(Answer::Beyond { head })
         }
+        (304, _, _) if ask.unless.is_some() => Ok(Answer::Unchanged),
         (206, Some(from), _) => part(answer, head, from, ask.end),
         // Some object stores answer a range with 200 and a Content-Range that fits to the byte.
         (200, Some(from), Some(ContentRange::Part { range, total })) if total != Some(range.len()) => {

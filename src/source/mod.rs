@@ -27,6 +27,20 @@ pub struct Ask {
     pub form: Form,
     /// Whether the bytes come over a connection of their own.
     pub alone: bool,
+    /// Nothing is wanted if the content is still called this.
+    pub unless: Option<Validator>,
+}
+
+impl Ask {
+    /// The whole content, unconditionally.
+    pub fn whole() -> Self {
+        Self { from: None, end: None, kept: None, form: Form::Bare, alone: false, unless: None }
+    }
+
+    /// The bytes of a range, unconditionally.
+    pub fn range(from: u64, end: Option<u64>) -> Self {
+        Self { from: Some(from), end, ..Self::whole() }
+    }
 }
 
 /// A hop of a redirect, both URLs masked.
@@ -82,6 +96,8 @@ pub enum Answer {
         /// About the content; its total where told.
         head: Head,
     },
+    /// The content is still what [`Ask::unless`] calls it.
+    Unchanged,
     /// Something that cannot be used for a range: why.
     Unfit {
         /// As a clause for people.

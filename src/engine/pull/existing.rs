@@ -1,0 +1,89 @@
+//! What to do about a finished file of the same name: whether it is what the remote has now, found out with as few
+//! bytes as can be.
+
+use super::{Transfer, interrupted, shown_place};
+use crate::chunk::ByteRange;
+use crate::digest::{Algorithm, Digest};
+use crate::disk;
+use crate::engine::retry::Backoff;
+use crate::engine::{Existing, digest_file, overlap};
+use crate::event::Outcome;
+use crate::fault::{Fault, Kind};
+use crate::source::{Answer, Ask};
+use crate::wire::validator::{Likeness, compare};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+impl Transfer<'_> {
+    /// What there is to say about a finished file of that name before a byte moves.
+    pub(super) async fn already_there(&self, path: &Path) -> Result<Option<Outcome>, Fault> {
+        let Ok(meta) = std::fs::metadata(path) else { return Ok(None) };
+        if meta.is_dir() {
+            return Err(Fault::new(Kind::Local, format!("{} is a folder", disk::shown(path)))
+                .hint("use -d to download into it"));
+        }
+        let done = |proof| Some(Outcome { place: shown_place(path), moved: 0, already: meta.len(), proof });
+        match (self.order.existing, &self.order.checksum) {
+            (Existing::Keep, _) => Ok(done(None)),
+            (Existing::Replace, _) => Ok(None),
+            (Existing::Refuse, _) if !meta.is_file() => Err(exists(path)),
+            (Existing::Refuse, Some(wanted)) => match digest_of(path.to_owned(), wanted.algorithm).await? == *wanted {
+                true => {
+                    self.verified(wanted, "user");
+                    Ok(done(Some(wanted.algorithm.to_string())))
+                }
+                false => Err(exists(path)),
+            },
+            (Existing::Refuse, None) => self.same_as_remote(path, meta.len()).await.map(done),
+        }
+    }
+
+    /// Whether a finished file is what the remote has now: by what is remembered of it, else by comparing bytes.
+    /// The answer is the proof; that it is something else is the fault.
+    pub(super) async fn same_as_remote(&self, path: &Path, length: u64) -> Result<Option<String>, Fault> {
+        let source = &*self.order.source;
+        let known = self.tools.memory.recall(path, &self.order.url);
+        let unless = known.as_ref().map(|known| known.validator.clone());
+        let one = Ask { unless: unless.clone(), ..Ask::range(0, Some(1)) };
+        let mut backoff = Backoff::new(self.tools.policy);
+        let answer = loop {
+            let fault = tokio::select! {
+                answer = source.ask(one.clone()) => match answer {
+                    Ok(answer) => break answer,
+                    Err(fault) => fault,
+                },
+                () = self.tools.stop.wait() => return Err(interrupted()),
+            };
+            self.pause(&mut backoff, fault).await?;
+        };
+        let head = match answer {
+            Answer::Unchanged => return Ok(None),
+            Answer::Part { head, .. } | Answer::Whole { head, .. } => head,
+            Answer::Beyond { head } if head.total.unwrap_or(0) == length => return Ok(None),
+            Answer::Beyond { .. } | Answer::Unfit { .. } => return Err(exists(path)),
+        };
+        if let Some(unless) = unless
+            && compare(&unless, Some(length), &head.validator, head.total) == Likeness::Same
+        {
+            return Ok(None);
+        }
+        let file = disk::open_source(path)?;
+        let read =
+            |buffer: &mut [u8], at: u64| file.read_exact_at(buffer, at).map_err(|e| disk::fault("read", path, &e));
+        let whole = [ByteRange::new(0, length)];
+        match head.total == Some(length) && overlap::compare(&whole, &read, source).await? {
+            true => Ok(Some("overlap".into())),
+            false => Err(exists(path)),
+        }
+    }
+}
+
+fn exists(path: &Path) -> Fault {
+    Fault::new(Kind::Local, format!("{} exists and is not what the server has now", disk::shown(path)))
+        .hint("--overwrite replaces it, --no-clobber leaves it alone, -o gives another name")
+}
+
+async fn digest_of(path: PathBuf, algorithm: Algorithm) -> Result<Digest, Fault> {
+    let hashed = tokio::task::spawn_blocking(move || digest_file(&path, algorithm)).await;
+    hashed.map_err(|e| Fault::new(Kind::Other, format!("hashing ended early: {e}")))?
+}

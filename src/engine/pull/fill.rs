@@ -1,0 +1,247 @@
+//! Filling the file: many connections where the remote serves ranges, one stream where it does not.
+
+use super::{Filled, Opening, Transfer, interrupted, now};
+use crate::byteset::ByteSet;
+use crate::chunk::ByteRange;
+use crate::engine::adapt::{Adapt, Sample};
+use crate::engine::cpu_time;
+use crate::engine::crew::{Crew, End};
+use crate::engine::meter::Meter;
+use crate::engine::retry::{Backoff, Next, jitter};
+use crate::engine::spans::Spans;
+use crate::engine::stream::{self, Streamed};
+use crate::event::Event;
+use crate::fault::{Fault, Kind};
+use crate::partial::PartialFile;
+use crate::plan::{Plan, plan};
+use crate::source::{Answer, Ask, Body};
+use crate::units;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// How often the crew is looked at.
+const BEAT: Duration = Duration::from_millis(100);
+/// Claims are of about this much work for one connection, in seconds.
+const CLAIM: f64 = 3.0;
+
+impl Transfer<'_> {
+    pub(super) async fn fill(&mut self, file: &PartialFile, opening: Opening) -> Result<Filled, Fault> {
+        let Some(length) = file.length() else {
+            return self.stream(file, Some(opening)).await;
+        };
+        let whole_over_old = !opening.ranged && !file.held().is_empty();
+        if whole_over_old {
+            return self.stream(file, Some(opening)).await;
+        }
+        let spans = Spans::new(file.held().missing(ByteRange::new(0, length)));
+        let meter = Meter::new(Instant::now(), file.held().len(), Some(length));
+        let crew = Crew::new(self.order.source.clone(), file.clone(), spans, meter, self.tools.pace.clone());
+        crew.form.set(opening.form);
+        let crew = Rc::new(crew);
+        let ended = self.lead(&crew, (opening.range, opening.body)).await;
+        self.moved += crew.meter.borrow().run();
+        match ended? {
+            End::Idle => Ok(Filled::Complete),
+            End::Changed(why) => Ok(Filled::Changed(why)),
+            End::NoRanges(why) => {
+                self.tell(Event::Detail { text: format!("one stream only: {why}") });
+                drop(crew);
+                self.stream(file, None).await
+            }
+            End::Fault(fault) => Err(fault),
+        }
+    }
+
+    /// Leads the connections until nothing is missing; when it returns, none of them is left.
+    pub(super) async fn lead(&self, crew: &Rc<Crew>, first: (ByteRange, Box<dyn Body>)) -> Result<End, Fault> {
+        let mut hands: JoinSet<End> = JoinSet::new();
+        let ended = self.lead_hands(crew, &mut hands, first).await;
+        hands.shutdown().await;
+        ended
+    }
+
+    pub(super) async fn lead_hands(
+        &self,
+        crew: &Rc<Crew>,
+        hands: &mut JoinSet<End>,
+        first: (ByteRange, Box<dyn Body>),
+    ) -> Result<End, Fault> {
+        let begun = Instant::now();
+        let cpu = cpu_time();
+        let mut adapt = Adapt::new(self.order.connections, None);
+        let mut backoff = Backoff::new(self.tools.policy);
+        let mut proof: JoinSet<Result<ByteSet, Fault>> = JoinSet::new();
+        if crew.file.needs_proof() {
+            let file = crew.file.clone();
+            proof.spawn_local(async move { file.prove().await });
+        }
+        hands.spawn_local(crew.clone().work(Some(first).filter(|(range, _)| !range.is_empty())));
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut pause = None;
+        let mut moved_at_fault = 0;
+        loop {
+            tokio::select! {
+                () = self.tools.stop.wait() => return Err(interrupted()),
+                Some(proven) = proof.join_next() => self.proven(crew, proven)?,
+                Some(end) = hands.join_next() => match end {
+                    Ok(End::Idle) => {}
+                    Ok(End::Fault(fault)) => {
+                        let moved = crew.meter.borrow().run();
+                        if moved > moved_at_fault {
+                            backoff.progress();
+                        }
+                        moved_at_fault = moved;
+                        pause = Some(self.after(fault, &mut backoff, &mut adapt, hands.len())?);
+                    }
+                    Ok(End::NoRanges(_)) if !hands.is_empty() => adapt.refused(1),
+                    Ok(end) => return Ok(end),
+                    Err(e) => return Err(Fault::new(Kind::Other, format!("a connection's task ended early: {e}"))),
+                },
+                _ = beat.tick() => {
+                    let sample = Sample {
+                        now: begun.elapsed(),
+                        moved: crew.meter.borrow().run(),
+                        cpu: cpu_time().saturating_sub(cpu),
+                        left: crew.spans.borrow().left(),
+                        limit: self.tools.pace.rate(),
+                    };
+                    adapt.look(sample);
+                    self.progress(crew);
+                }
+                () = until(pause), if pause.is_some() => pause = None,
+            }
+            if hands.is_empty() && proof.is_empty() && crew.spans.borrow().is_done() {
+                self.progress(crew);
+                return Ok(End::Idle);
+            }
+            while pause.is_none() && hands.len() < adapt.wanted() as usize && crew.spans.borrow().has_work() {
+                hands.spawn_local(crew.clone().work(None));
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// What to do after a connection failed while `others` work on: until when no new one is opened.
+    pub(super) fn after(
+        &self,
+        fault: Fault,
+        backoff: &mut Backoff,
+        adapt: &mut Adapt,
+        others: usize,
+    ) -> Result<Instant, Fault> {
+        if matches!(fault.kind, Kind::Local | Kind::Held | Kind::Integrity | Kind::Usage) {
+            return Err(fault);
+        }
+        if others > 0 {
+            // Too many for this host, or one bad connection: the others go on.
+            if fault.kind != Kind::Network || fault.what.starts_with("cannot connect") {
+                adapt.refused(others as u32);
+            }
+            self.tell(Event::Detail { text: format!("one connection less: {fault}") });
+            return Ok(Instant::now() + fault.wait.unwrap_or(Duration::from_secs(1)));
+        }
+        let Next::Wait(wait) = backoff.after(&fault, jitter()) else { return Err(fault) };
+        self.tell(Event::Retry { error: fault, wait, attempt: backoff.failed() });
+        Ok(Instant::now() + wait)
+    }
+
+    pub(super) fn proven(
+        &self,
+        crew: &Crew,
+        proven: Result<Result<ByteSet, Fault>, tokio::task::JoinError>,
+    ) -> Result<(), Fault> {
+        let damaged = proven.map_err(|e| Fault::new(Kind::Other, format!("a proof ended early: {e}")))??;
+        if !damaged.is_empty() {
+            self.tell(Event::Warning {
+                text: format!("{} of the earlier run are damaged and fetched again", units::bytes(damaged.len())),
+            });
+            crew.spans.borrow_mut().add(&damaged);
+            crew.done.set(crew.done.get().saturating_sub(damaged.len()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn progress(&self, crew: &Crew) {
+        let now = Instant::now();
+        let mut meter = crew.meter.borrow_mut();
+        if !meter.due(now) && !crew.spans.borrow().is_done() {
+            return;
+        }
+        let connections = crew.busy.get();
+        let progress = meter.progress(now, connections);
+        let claim = (progress.rate as f64 * CLAIM / f64::from(connections.max(1))) as u64;
+        crew.want.set(claim.clamp(crew.file.layout().chunk_size(), 1 << 30));
+        drop(meter);
+        self.tell(Event::Progress(progress));
+    }
+
+    /// Fetches the whole in one stream, again and again until one gets through.
+    pub(super) async fn stream(&mut self, file: &PartialFile, mut opening: Option<Opening>) -> Result<Filled, Fault> {
+        let mut backoff = Backoff::new(self.tools.policy);
+        let mut meter = Meter::new(Instant::now(), file.held().len(), file.length());
+        let damaged = match file.needs_proof() {
+            true => file.prove().await?,
+            false => ByteSet::new(),
+        };
+        if !damaged.is_empty() {
+            self.tell(Event::Warning {
+                text: format!("{} of the earlier run are damaged and fetched again", units::bytes(damaged.len())),
+            });
+        }
+        loop {
+            let before = file.held().len();
+            let streamed = tokio::select! {
+                streamed = self.stream_once(file, opening.take(), &mut meter) => streamed,
+                () = self.tools.stop.wait() => Err(interrupted()),
+            };
+            self.moved = meter.run();
+            match streamed {
+                Ok(filled) => return Ok(filled),
+                Err(fault) => {
+                    if file.held().len() > before {
+                        backoff.progress();
+                    }
+                    self.pause(&mut backoff, fault).await?;
+                }
+            }
+        }
+    }
+
+    pub(super) async fn stream_once(
+        &self,
+        file: &PartialFile,
+        opening: Option<Opening>,
+        meter: &mut Meter,
+    ) -> Result<Filled, Fault> {
+        let (head, mut body) = match opening.filter(|opening| opening.range.start == 0) {
+            Some(opening) => (opening.head, opening.body),
+            None => match self.order.source.ask(Ask::whole()).await? {
+                Answer::Whole { head, body } => (head, body),
+                Answer::Part { .. } | Answer::Beyond { .. } | Answer::Unfit { .. } | Answer::Unchanged => {
+                    return Err(Fault::new(
+                        Kind::Other,
+                        format!("{} does not send the whole file", self.order.source.host()),
+                    ));
+                }
+            },
+        };
+        match plan(&file.record(), &now(&head)) {
+            Plan::Restart(why) => return Ok(Filled::Changed(why)),
+            Plan::Impostor(why) => return Err(Fault::new(Kind::Network, why)),
+            Plan::Resume | Plan::Compare => {}
+        }
+        let tell = |progress| self.tell(Event::Progress(progress));
+        match stream::drink(file, &mut *body, &self.tools.pace, meter, &tell).await? {
+            Streamed::Complete => Ok(Filled::Complete),
+            Streamed::Differs => Ok(Filled::Changed("bytes that are here differ from the remote's".into())),
+        }
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at.into()).await;
+    }
+}

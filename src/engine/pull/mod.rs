@@ -1,0 +1,380 @@
+//! One download, from the look at what an earlier run left to the final name.
+//!
+//! The first request is the transfer: it asks for the first missing byte and everything behind it, and its answer
+//! says what the remote can do. What an earlier run left is used only if [`crate::plan`] says so, for this answer.
+
+mod existing;
+mod fill;
+mod finish;
+mod open;
+
+use super::pace::Pace;
+use super::retry::{Backoff, Next, Policy, jitter};
+use super::{Existing, Stop, overlap};
+use crate::chunk::{ByteRange, DEFAULT_CHUNK, Layout};
+use crate::digest::{Algorithm, Digest};
+use crate::disk;
+use crate::event::{Direction, Event, FileId, Observer, Outcome};
+use crate::fault::{Fault, Kind};
+use crate::finished::Memory;
+use crate::partial::{PartialFile, Place, Slot};
+use crate::plan::{Now, Plan, plan};
+use crate::record::{IfExists, Kind as RecordKind, Record};
+use crate::source::{Body, Head, Source};
+use crate::units;
+use crate::wire::validator::Form;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// How often a remote may change while it is being downloaded before that is a failure.
+const RESTARTS: u32 = 5;
+
+/// Where the file goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Into {
+    /// To this path.
+    File(PathBuf),
+    /// Into this folder, under the name the remote proposes.
+    Folder(PathBuf),
+}
+
+/// What is to be downloaded, and how.
+pub struct Order {
+    /// The file's number in this run.
+    pub file: FileId,
+    /// From where.
+    pub source: Rc<dyn Source>,
+    /// The URL as the user gave it, secrets masked: what the record says.
+    pub url: String,
+    /// What the user must give again to go on.
+    pub needs: Vec<String>,
+    /// Where to.
+    pub into: Into,
+    /// The name that the URL itself suggests, shown until the remote has answered.
+    pub name: String,
+    /// The chunk size asked for, in bytes.
+    pub chunk_size: Option<u64>,
+    /// How many connections; `None` finds out.
+    pub connections: Option<u32>,
+    /// The digest the content must have.
+    pub checksum: Option<Digest>,
+    /// What to do about a finished file of that name.
+    pub existing: Existing,
+    /// Whether changed content is a failure instead of a reason to start over.
+    pub no_restart: bool,
+    /// Whether a record that somebody else may have written is believed.
+    pub trust: bool,
+}
+
+/// What all downloads of a run share.
+#[derive(Clone)]
+pub struct Tools {
+    /// Who hears what happens.
+    pub observer: Arc<dyn Observer>,
+    /// The rate limit.
+    pub pace: Pace,
+    /// When to give up.
+    pub stop: Stop,
+    /// When to try again.
+    pub policy: Policy,
+    /// What is remembered of finished downloads.
+    pub memory: Rc<Memory>,
+    /// Says how many large files may be under way; a permit is taken once a file turns out to be one.
+    pub large: Arc<tokio::sync::Semaphore>,
+}
+
+/// An answer that is open, and what it is the answer to.
+struct Opening {
+    head: Head,
+    /// The bytes its body holds.
+    range: ByteRange,
+    body: Box<dyn Body>,
+    /// Whether it is a range, so that others can be had.
+    ranged: bool,
+    form: Form,
+}
+
+/// What came of trying to fill the file.
+enum Filled {
+    Complete,
+    Changed(String),
+}
+
+/// How one attempt ended.
+enum Attempt {
+    Done(Outcome),
+    StartOver(String),
+}
+
+struct Transfer<'a> {
+    tools: &'a Tools,
+    order: Order,
+    moved: u64,
+    already: u64,
+    permit: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+/// Downloads one file. Every end but `Done` and `Failed`, which belong to the caller, is told to the observer.
+pub async fn pull(tools: &Tools, order: Order) -> Result<Outcome, Fault> {
+    Transfer { tools, order, moved: 0, already: 0, permit: None }.run().await
+}
+
+impl Transfer<'_> {
+    fn tell(&self, event: Event) {
+        self.tools.observer.on(self.order.file, &event);
+    }
+
+    async fn run(&mut self) -> Result<Outcome, Fault> {
+        let (remote, name) = (self.order.url.clone(), self.order.name.clone());
+        self.tell(Event::Started { name, direction: Direction::Download, remote, total: None });
+        let mut target = self.known_target()?;
+        if let Some(path) = &target
+            && let Some(outcome) = self.already_there(path).await?
+        {
+            return Ok(outcome);
+        }
+        let mut slot = match &target {
+            Some(path) => Some(self.slot(path)?),
+            None => None,
+        };
+        let mut fresh = false;
+        for _ in 0..=RESTARTS {
+            match self.attempt(&mut target, slot.take(), fresh).await? {
+                Attempt::Done(outcome) => return Ok(outcome),
+                Attempt::StartOver(why) if self.order.no_restart => {
+                    return Err(Fault::new(Kind::Changed, format!("the file has changed at its source: {why}"))
+                        .kept("what was fetched of the old one is kept")
+                        .hint("without --no-restart it is downloaded anew"));
+                }
+                Attempt::StartOver(why) => self.tell(Event::Restarted { why }),
+            }
+            fresh = true;
+        }
+        Err(Fault::new(Kind::Changed, "the file keeps changing at its source").hint("try again when it has settled"))
+    }
+
+    /// The final path, where it is known before the remote has answered: given, or told by a record of this URL.
+    fn known_target(&self) -> Result<Option<PathBuf>, Fault> {
+        match &self.order.into {
+            Into::File(path) => disk::resolve_links(path).map(Some),
+            Into::Folder(folder) => Ok(record_of(folder, &self.order.url)),
+        }
+    }
+
+    fn slot(&self, target: &Path) -> Result<Slot, Fault> {
+        let slot = Slot::take(Place { trust: self.order.trust, ..Place::beside(target) })?;
+        if let Some(problem) = slot.problem() {
+            self.tell(Event::Warning { text: format!("starting over: {problem}") });
+        }
+        Ok(slot)
+    }
+
+    fn verified(&self, digest: &Digest, by: &str) {
+        self.tell(Event::Verified { alg: digest.algorithm.to_string(), digest: digest.hex(), by: by.to_string() });
+    }
+
+    async fn attempt(
+        &mut self,
+        target: &mut Option<PathBuf>,
+        slot: Option<Slot>,
+        fresh: bool,
+    ) -> Result<Attempt, Fault> {
+        let slot = match (slot, target.as_deref()) {
+            (None, Some(path)) => Some(self.slot(path)?),
+            (slot, _) => slot,
+        };
+        if let (Some(slot), Some(path)) = (&slot, target.as_deref())
+            && slot.is_published()
+        {
+            return self.published(path);
+        }
+        let record = slot.as_ref().and_then(|slot| slot.record()).filter(|_| !fresh).cloned();
+        if let (Some(record), Some(path)) = (&record, target.as_deref())
+            && record.length == Some(record.held(disk::boot_id()).len())
+            && let Some(slot) = slot
+        {
+            // Everything is there: a kill came between the last byte and the final name.
+            let file = slot.resume()?;
+            self.resumed(&file);
+            return self.complete(file, path, None, None).await;
+        }
+        let opening = self.open(record.as_ref()).await?;
+        opening.head.hops.iter().for_each(|hop| {
+            self.tell(Event::Redirect { from: hop.from.clone(), to: hop.to.clone(), status: hop.status });
+        });
+        let opening = match opening.head.total.unwrap_or(u64::MAX) >= DEFAULT_CHUNK && self.permit.is_none() {
+            true => match self.large_turn(opening, record.as_ref()).await? {
+                Some(opening) => opening,
+                None => return Err(Fault::new(Kind::Interrupted, "stopped")),
+            },
+            false => opening,
+        };
+        let (slot, path) = match (slot, target.clone()) {
+            (Some(slot), Some(path)) => (slot, path),
+            _ => {
+                let path = self.named(&opening.head);
+                if let Some(outcome) = self.already_there(&path).await? {
+                    return Ok(Attempt::Done(outcome));
+                }
+                (self.slot(&path)?, path)
+            }
+        };
+        *target = Some(path.clone());
+        let record = record.filter(|_| slot.record().is_some());
+        let verdict = match &record {
+            Some(record) => self.judge(record, &opening),
+            None => None,
+        };
+        match verdict {
+            Some(Plan::Restart(why)) if !fresh => {
+                slot.release();
+                return Ok(Attempt::StartOver(why));
+            }
+            Some(Plan::Impostor(why)) => {
+                return Err(Fault::new(Kind::Network, why)
+                    .kept("what was there is kept")
+                    .hint("log in to the network, then run the same command again"));
+            }
+            _ => {}
+        }
+        let resumes = matches!(verdict, Some(Plan::Resume | Plan::Compare));
+        let file = match resumes {
+            true => slot.resume()?,
+            false => slot.begin(self.new_record(&opening.head, &path))?,
+        };
+        if resumes {
+            self.resumed(&file);
+        }
+        if verdict == Some(Plan::Compare) && opening.ranged {
+            // The remote's word does not decide; bytes do.
+            let runs: Vec<ByteRange> = file.held().runs().collect();
+            match overlap::compare(&runs, &|buffer, at| file.read_at(buffer, at), &*self.order.source).await? {
+                true => {}
+                false => {
+                    file.keep().await?;
+                    return Ok(Attempt::StartOver("bytes that are here differ from the remote's".into()));
+                }
+            }
+        }
+        self.fill_and_complete(file, &path, opening).await
+    }
+
+    fn resumed(&mut self, file: &PartialFile) {
+        self.already = file.held().len();
+        self.tell(Event::Resumed { offset: self.already, total: file.length() });
+    }
+
+    fn judge(&self, record: &Record, opening: &Opening) -> Option<Plan> {
+        let head = &opening.head;
+        Some(plan(
+            record,
+            &Now {
+                validator: head.validator.clone(),
+                length: head.total,
+                same_url: record.url == self.order.url,
+                html: head.html,
+                ranged: opening.ranged,
+            },
+        ))
+    }
+
+    /// An earlier run was killed after the final rename: only its record is left.
+    fn published(&self, path: &Path) -> Result<Attempt, Fault> {
+        self.slot_cleared(path)?;
+        let already = std::fs::metadata(path).map_or(0, |meta| meta.len());
+        Ok(Attempt::Done(Outcome { place: shown_place(path), moved: 0, already, proof: None }))
+    }
+
+    fn slot_cleared(&self, path: &Path) -> Result<(), Fault> {
+        disk::remove(&Place::beside(path).sidecar).map(drop)
+    }
+
+    /// The path for a name that only the answer told.
+    fn named(&self, head: &Head) -> PathBuf {
+        match &self.order.into {
+            Into::File(path) => path.clone(),
+            Into::Folder(folder) => folder.join(&head.name),
+        }
+    }
+
+    fn new_record(&self, head: &Head, path: &Path) -> Record {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let length = head.total;
+        let chunk_size = Layout::chunk_size_for(length.unwrap_or(0), self.order.chunk_size);
+        if self.order.chunk_size.is_some_and(|asked| asked != chunk_size) {
+            let text = format!("chunks are {} each, so that there are at most 10,000", units::bytes(chunk_size));
+            self.tell(Event::Warning { text });
+        }
+        let mut record = Record::new(RecordKind::Download, self.order.url.clone(), name, chunk_size);
+        record.length = length;
+        record.needs = self.order.needs.clone();
+        record.validator = head.validator.clone();
+        record.checksum = self.order.checksum.clone();
+        record.if_exists = match self.order.existing {
+            Existing::Replace => IfExists::Replace,
+            Existing::Refuse | Existing::Keep => IfExists::Fail,
+        };
+        record
+    }
+
+    async fn fill_and_complete(&mut self, file: PartialFile, path: &Path, opening: Opening) -> Result<Attempt, Fault> {
+        let wanted = self.digests_wanted(&opening.head);
+        let algorithms: Vec<Algorithm> = wanted.iter().map(|(digest, _)| digest.algorithm).collect();
+        let follower = (!algorithms.is_empty()).then(|| file.follow(&algorithms));
+        if opening.head.open_ended {
+            let text = "the server announces no length: whether it sent everything cannot be checked".to_string();
+            self.tell(Event::Warning { text });
+        }
+        let filled = self.fill(&file, opening).await;
+        match filled {
+            Ok(Filled::Complete) => self.complete(file, path, follower, Some(wanted)).await,
+            Ok(Filled::Changed(why)) => {
+                file.keep().await?;
+                Ok(Attempt::StartOver(why))
+            }
+            Err(fault) => Err(self.kept(file, fault).await),
+        }
+    }
+
+    /// Waits as long as the policy says, or gives the fault back.
+    async fn pause(&self, backoff: &mut Backoff, fault: Fault) -> Result<(), Fault> {
+        let Next::Wait(wait) = backoff.after(&fault, jitter()) else { return Err(fault) };
+        self.tell(Event::Retry { error: fault, wait, attempt: backoff.failed() });
+        tokio::select! {
+            () = tokio::time::sleep(wait) => Ok(()),
+            () = self.tools.stop.wait() => Err(interrupted()),
+        }
+    }
+}
+
+/// What an answer with the whole content says.
+fn now(head: &Head) -> Now {
+    Now { validator: head.validator.clone(), length: head.total, same_url: true, html: head.html, ranged: false }
+}
+
+fn interrupted() -> Fault {
+    Fault::new(Kind::Interrupted, "stopped")
+}
+
+/// The path as a result line has it.
+fn shown_place(path: &Path) -> String {
+    path.strip_prefix(".").unwrap_or(path).display().to_string()
+}
+
+/// The target of the download record in `folder` that speaks of this URL.
+fn record_of(folder: &Path, url: &str) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(folder).ok()?;
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.to_string_lossy().ends_with(crate::partial::SIDECAR_SUFFIX))
+        .filter_map(|path| match crate::partial::read_sidecar(&path) {
+            Ok(crate::partial::Sidecar::Record(record)) if record.kind == RecordKind::Download && record.url == url => {
+                let target = path.with_file_name(&record.file);
+                (Place::beside(&target).sidecar == path).then_some(target)
+            }
+            _ => None,
+        })
+        .collect();
+    found.sort();
+    found.into_iter().next()
+}
