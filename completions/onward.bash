@@ -232,7 +232,7 @@ _onward() {
             return 0
             ;;
         onward__subcmd__download)
-            opts="-o -d -i -x -j -H -u -k -4 -6 -A -q -v -h -V --output --dir --input --connections --jobs --chunk-size --checksum --overwrite --no-clobber --no-restart --dry-run --header --user --token-file --netrc --cacert --insecure --proxy --ipv4 --ipv6 --user-agent --limit-rate --connect-timeout --max-time --retries --progress --quiet --verbose --help --version"
+            opts="-o -d -i -x -j -H -u -k -4 -6 -A -q -v -h -V --output --dir --create-dirs --input --connections --jobs --chunk-size --checksum --overwrite --no-clobber --no-restart --dry-run --header --user --token-file --netrc --cacert --insecure --proxy --ipv4 --ipv6 --user-agent --limit-rate --connect-timeout --max-time --retries --progress --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -34,7 +34,7 @@ complete -c onward -n "__fish_onward_needs_command" -f -a "serve" -d 'Receive up
 complete -c onward -n "__fish_onward_needs_command" -f -a "resume" -d 'Finish what was left unfinished, with nothing given again'
 complete -c onward -n "__fish_onward_needs_command" -f -a "status" -d 'List what is unfinished'
 complete -c onward -n "__fish_onward_needs_command" -f -a "cancel" -d 'Forget an unfinished transfer, here and at the server'
-complete -c onward -n "__fish_onward_needs_command" -f -a "demo" -d 'Prove the installation: move a file both ways, killed half-way, on this machine alone'
+complete -c onward -n "__fish_onward_needs_command" -f -a "demo" -d 'Prove the installation: move a file both ways, killed half-way'
 complete -c onward -n "__fish_onward_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c onward -n "__fish_onward_needs_command" -f -a "man" -d 'Print the manual page'
 complete -c onward -n "__fish_onward_using_subcommand download" -s o -l output -d 'Write to this file (one URL only)' -r -F
@@ -60,6 +60,7 @@ bars\t'One bar a file'
 plain\t'Now and then a line'
 json\t'One JSON object a line, warnings and failures too'
 none\t'Nothing but warnings and failures'"
+complete -c onward -n "__fish_onward_using_subcommand download" -l create-dirs -d 'Create the folder if it is not there'
 complete -c onward -n "__fish_onward_using_subcommand download" -l overwrite -d 'Replace an existing file, once the new one is complete'
 complete -c onward -n "__fish_onward_using_subcommand download" -l no-clobber -d 'Leave an existing file alone and count it as done'
 complete -c onward -n "__fish_onward_using_subcommand download" -l no-restart -d 'Fail (exit 4) instead of starting over when the remote file has changed'
@@ -94,6 +95,7 @@ bars\t'One bar a file'
 plain\t'Now and then a line'
 json\t'One JSON object a line, warnings and failures too'
 none\t'Nothing but warnings and failures'"
+complete -c onward -n "__fish_onward_using_subcommand get" -l create-dirs -d 'Create the folder if it is not there'
 complete -c onward -n "__fish_onward_using_subcommand get" -l overwrite -d 'Replace an existing file, once the new one is complete'
 complete -c onward -n "__fish_onward_using_subcommand get" -l no-clobber -d 'Leave an existing file alone and count it as done'
 complete -c onward -n "__fish_onward_using_subcommand get" -l no-restart -d 'Fail (exit 4) instead of starting over when the remote file has changed'
@@ -216,7 +218,7 @@ complete -c onward -n "__fish_onward_using_subcommand resume" -s h -l help -d 'P
 complete -c onward -n "__fish_onward_using_subcommand resume" -s V -l version -d 'Print version'
 complete -c onward -n "__fish_onward_using_subcommand status" -s r -l recursive -d 'Descend into folders'
 complete -c onward -n "__fish_onward_using_subcommand status" -l json -d 'Print one JSON object a line'
-complete -c onward -n "__fish_onward_using_subcommand status" -s h -l help -d 'Print help'
+complete -c onward -n "__fish_onward_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c onward -n "__fish_onward_using_subcommand status" -s V -l version -d 'Print version'
 complete -c onward -n "__fish_onward_using_subcommand cancel" -l to -d 'Of a source with several destinations only this one' -r -f
 complete -c onward -n "__fish_onward_using_subcommand cancel" -l trust -d 'Follow this record although it may have been planted' -r -F

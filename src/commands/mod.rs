@@ -5,8 +5,8 @@ mod completions;
 pub mod download;
 pub mod link;
 mod man;
-mod run;
 mod resume;
+mod run;
 mod signals;
 mod status;
 mod unfinished;
@@ -30,22 +30,14 @@ pub fn run(command: Command, report: &Arc<Report>, stop: Stop) -> Result<(), Fau
             download::run(settings, &observer, &stop)
         }
         Command::Man => man::run(),
-        Command::Cancel(settings) => on_one_thread(cancel::run(settings, report)),
+        Command::Resume(settings) => resume::run(settings, report, &stop),
+        Command::Cancel(settings) => run::block_on(cancel::run(settings, report))?,
         Command::Status(settings) => status::run(&settings, &*observer),
         _ => {
             let _ = (observer, stop);
             Err(Fault::new(Kind::Other, "this command is still being built"))
         }
     }
-}
-
-/// Runs `work` on a runtime of this thread alone, which is the fastest there is for a few connections.
-fn on_one_thread<T>(work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Fault::new(Kind::Other, format!("the runtime cannot start: {error}")))?;
-    tokio::task::LocalSet::new().block_on(&runtime, work)
 }
 
 /// How the settings want events to be shown.

@@ -4,19 +4,22 @@
 //! one that speaks of another file than the one it lies beside is never followed. Every record is looked at again,
 //! under its lock, by whoever goes on with it.
 
-use super::link;
 use super::unfinished::{self, Search, Unfinished};
+use super::{download, link};
 use crate::config::{Download, Existing, Fetch, Resume, Send, Upload, parse_url};
 use crate::disk::shown;
-use crate::event::FileId;
+use crate::engine::Stop;
+use crate::event::{Event, FileId, Observer};
 use crate::fault::{Fault, Kind as FaultKind};
 use crate::net;
 use crate::record::{IfExists, Kind, Record};
+use crate::report::{NO_FILE, Report};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use url::Url;
 
 /// What there is to do.
-pub struct Plan {
+struct Plan {
     /// The downloads to go on with.
     pub download: Download,
     /// The uploads to go on with.
@@ -34,14 +37,33 @@ impl Plan {
     }
 }
 
+/// Goes on with all that `settings` find and may be followed.
+pub fn run(settings: Resume, report: &Arc<Report>, stop: &Stop) -> Result<(), Fault> {
+    let plan = plan(settings);
+    let observer: Arc<dyn Observer> = report.clone();
+    report.expect((plan.files() + plan.problems.len()) as u64);
+    if plan.files() == 0 && plan.problems.is_empty() {
+        report.note(match plan.received {
+            0 => "nothing is unfinished here",
+            _ => "nothing is unfinished here but what others are uploading; they go on with it",
+        });
+    }
+    plan.problems.into_iter().for_each(|problem| observer.on(NO_FILE, &Event::Failed(problem)));
+    if !plan.download.files.is_empty() {
+        download::run(plan.download, &observer, stop)?;
+    }
+    Ok(())
+}
+
 /// Looks for records and decides about each.
-pub fn plan(settings: Resume) -> Plan {
+fn plan(settings: Resume) -> Plan {
     let Search { found, problems } = unfinished::find(&settings.paths, settings.recursive);
     let mut plan = Plan {
         download: Download {
             files: Vec::new(),
             first: 0,
             dir: PathBuf::from("."),
+            create_dirs: false,
             dry_run: false,
             work: settings.work.clone(),
             link: settings.link.clone(),
