@@ -10,6 +10,7 @@ mod run;
 mod signals;
 mod status;
 mod unfinished;
+pub mod upload;
 
 pub use signals::Signals;
 
@@ -33,8 +34,11 @@ pub fn run(command: Command, report: &Arc<Report>, stop: Stop) -> Result<(), Fau
         Command::Resume(settings) => resume::run(settings, report, &stop),
         Command::Cancel(settings) => run::block_on(cancel::run(settings, report))?,
         Command::Status(settings) => status::run(&settings, &*observer),
+        Command::Upload(settings) => {
+            report.expect(settings.files.len() as u64);
+            upload::run(&settings, observer, stop)
+        }
         _ => {
-            let _ = (observer, stop);
             Err(Fault::new(Kind::Other, "this command is still being built"))
         }
     }

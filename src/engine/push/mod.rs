@@ -21,6 +21,8 @@ mod local;
 mod patience;
 mod plan;
 mod settle;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 use crate::chunk::{Layout, MAX_CHUNKS};
@@ -36,7 +38,7 @@ use crate::net::{Net, shown};
 use crate::partial::ledger::Ledger;
 use crate::partial::record_file::RecordFile;
 use crate::record::{IfExists, Record};
-use crate::remote::{self, Closed, Destination, Manifest, Published, Remote, Session, State, Terms};
+use crate::remote::{self, Closed, Destination, Held, Manifest, Published, Remote, Repeat, Session, State, Terms};
 use keeper::Keeper;
 use local::{Beside, Source};
 use patience::{Patience, Voice};
@@ -89,12 +91,12 @@ pub struct Job {
     pub trust: bool,
 }
 
-/// Sends the file of `job`.
+/// Sends the file of `job`. Runs on a `LocalSet`: pieces are tasks of this thread.
 pub async fn run(job: &Job, ground: &Ground) -> Result<Outcome, Fault> {
     let connect = async |saved: Option<&Session>| {
         remote::choose(ground.net.clone(), job.destination.clone(), saved).await
     };
-    tokio::task::LocalSet::new().run_until(send(job, ground, connect)).await
+    send(job, ground, connect).await
 }
 
 /// Sends the file of `job` to whatever remote `connect` gives.
@@ -122,11 +124,9 @@ async fn send(
     let remote = patience.insist(async || connect(session.as_ref()).await).await?;
     let mut upload = Upload::new(job, ground, source, remote, patience, voice)?;
     let mut keeper = Keeper::new(file);
-    let outcome = match upload.adopt(saved).await {
-        Ok(()) => upload.live(&mut keeper).await,
-        Err(fault) => Err(fault),
-    };
-    match outcome {
+    // What fails before the record is adopted leaves it as it is.
+    upload.adopt(saved).await?;
+    match upload.live(&mut keeper).await {
         Ok(outcome) => keeper.remove().await.map(|()| outcome),
         Err(fault) => upload.leave(keeper, fault).await,
     }
@@ -191,6 +191,8 @@ struct Upload<'a> {
     rounds: u32,
     /// How often the source has changed during this run.
     changes: u32,
+    /// Whether something left and no answer came, and the remote was not asked since.
+    doubt: bool,
     /// Claims of the remote that were not taken up.
     declined: u32,
     /// Whether the user knows that the record cannot be written.
@@ -228,6 +230,7 @@ impl<'a> Upload<'a> {
             identified: false,
             rounds: 0,
             changes: 0,
+            doubt: false,
             declined: 0,
             unsaved: false,
             job,
@@ -359,10 +362,23 @@ impl<'a> Upload<'a> {
                         return Ok(step);
                     }
                 }
+                if std::mem::take(&mut self.doubt) {
+                    self.is_settled(&standing.held)?;
+                }
                 self.reconcile(standing.held, trust && !standing.joined).await?;
                 Ok(Step::Send)
             }
         }
+    }
+
+    /// Whether a part that may have arrived is settled by what the remote says: one that appends and cannot tell would
+    /// store it twice.
+    fn is_settled(&self, held: &Held) -> Result<(), Fault> {
+        if *held != Held::Unknown || self.terms.repeat == Repeat::Safe {
+            return Ok(());
+        }
+        let text = format!("a part of {} left and no answer came, and this server cannot say whether it arrived", self.name());
+        Err(Fault::new(Kind::Unknown, text).hint("`onward cancel` forgets this upload; then send the file anew"))
     }
 
     async fn close(&mut self) -> Result<Step, Fault> {
@@ -495,7 +511,8 @@ impl<'a> Upload<'a> {
     /// Ends without success: the record stays if there is anything to go on with.
     async fn leave(&mut self, keeper: Keeper, fault: Fault) -> Result<Outcome, Fault> {
         let may_have_begun = self.begun && matches!(fault.kind, Kind::Network | Kind::Busy | Kind::Interrupted);
-        let worth = self.found || may_have_begun || self.session.text("upload").is_some();
+        let holds = self.session.text("upload").is_some() || !self.ledger.held().is_empty();
+        let worth = self.found || may_have_begun || holds;
         let left = match worth && fault.kind != Kind::Held {
             true => {
                 let record = self.snapshot();

@@ -34,9 +34,9 @@ impl Upload<'_> {
         if trust {
             return self.receipts_for(theirs).await;
         }
-        let Compared { differing, unknown } = self.compare(&theirs).await?;
-        let mut stale = differing;
-        stale.union(&unknown);
+        let compared = self.compare(&theirs).await?;
+        let mut stale = compared.differing;
+        stale.union(&compared.unknown);
         if !stale.is_empty() && !self.terms.replace {
             let text = format!("{} changed after a part of it was sent, and this server cannot replace bytes", self.name());
             return Err(Fault::new(Kind::Changed, text).hint("`onward cancel` forgets the upload; then send it anew"));
@@ -44,11 +44,12 @@ impl Upload<'_> {
         if !stale.is_empty() {
             self.voice.warn(format!("{} changed: {} of its chunks are sent again", self.name(), stale.len()));
         }
-        self.now_as_compared(stale);
+        self.now_as_compared(compared.agreed, stale);
         Ok(())
     }
 
-    fn now_as_compared(&mut self, stale: IndexSet) {
+    fn now_as_compared(&mut self, agreed: Ledger, stale: IndexSet) {
+        self.ledger = agreed;
         self.record.stale = stale;
         self.record.stamp = Some(self.source.stamp().clone());
         self.record.prefix.clear();
@@ -69,12 +70,14 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// Compares what is held with the source. Receipts that fit stay; chunks with others are given.
+    /// Compares what is held with the source.
     async fn compare(&mut self, theirs: &ByteSet) -> Result<Compared, Fault> {
         let layout = self.ledger.layout();
         let expected = self.expected(theirs).await?;
         let ranges: Vec<ByteRange> = expected.iter().map(|(range, _)| *range).collect();
-        let (mut known, mut ledger, mut compared) = (ByteSet::new(), Ledger::new(layout), Compared::default());
+        let mut compared =
+            Compared { agreed: Ledger::new(layout), differing: IndexSet::new(), unknown: IndexSet::new() };
+        let mut known = ByteSet::new();
         let one = |range: ByteRange| {
             let index = layout.index_of(range.start);
             ByteRange::new(index, index + 1)
@@ -82,7 +85,7 @@ impl Upload<'_> {
         for ((range, crc), (_, sum)) in self.sums(ranges).await?.into_iter().zip(expected) {
             known.insert(range);
             match crc.sum == sum {
-                true => ledger.add(range, crc),
+                true => compared.agreed.add(range, crc),
                 false => compared.differing.insert(one(range)),
             }
         }
@@ -91,9 +94,8 @@ impl Upload<'_> {
         }
         compared.unknown.subtract(&compared.differing);
         for stale in compared.differing.runs().chain(compared.unknown.runs()) {
-            (stale.start..stale.end).for_each(|index| ledger.forget(layout.range(index)));
+            (stale.start..stale.end).for_each(|index| compared.agreed.forget(layout.range(index)));
         }
-        self.ledger = ledger;
         Ok(compared)
     }
 
@@ -201,7 +203,7 @@ impl Upload<'_> {
         };
         let fault = match self.compare(&theirs).await {
             Ok(compared) if compared.differing.is_empty() => {
-                self.now_as_compared(compared.unknown);
+                self.now_as_compared(compared.agreed, compared.unknown);
                 return Ok(Some(Step::Send));
             }
             Ok(_) => None,
@@ -220,11 +222,12 @@ impl Upload<'_> {
     }
 }
 
-/// What a comparison found wanting, as chunks.
-#[derive(Default)]
+/// What a comparison found.
 struct Compared {
-    /// The remote holds other bytes.
+    /// Receipts for what fits the source.
+    agreed: Ledger,
+    /// Chunks of which the remote holds other bytes.
     differing: IndexSet,
-    /// Nobody can say what the remote holds there.
+    /// Chunks of which nobody can say what the remote holds.
     unknown: IndexSet,
 }

@@ -15,7 +15,7 @@ use crate::engine::pace::Pace;
 use crate::event::Event;
 use crate::fault::{Fault, Kind};
 use crate::net::Gauge;
-use crate::remote::{Part, Put, Repeat};
+use crate::remote::{Part, Put};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -84,8 +84,6 @@ struct Sky {
     queue: Queue,
     /// Nothing is sent before this moment.
     pause: Option<Instant>,
-    /// What the remote holds is uncertain: ask before anything is sent.
-    doubt: bool,
     begun: Instant,
     saved: Instant,
     dirty: bool,
@@ -133,7 +131,7 @@ impl Upload<'_> {
         loop {
             self.launch(sky)?;
             if sky.flights.is_empty() && !sky.paused(Instant::now()) {
-                if sky.doubt {
+                if self.doubt {
                     return self.ask_again().await;
                 }
                 // Nothing is under way and nothing could be launched: nothing is missing.
@@ -168,7 +166,6 @@ impl Upload<'_> {
             connections: Connections::new(self.job.connections, &self.terms, now),
             queue: Queue::new(self.ledger.layout(), self.terms.order),
             pause: None,
-            doubt: false,
             begun: now,
             saved: now,
             dirty: false,
@@ -177,7 +174,7 @@ impl Upload<'_> {
 
     /// Sends as many pieces as there is room for.
     fn launch(&mut self, sky: &mut Sky) -> Result<(), Fault> {
-        while !sky.doubt && !sky.paused(Instant::now()) && sky.has_room() {
+        while !self.doubt && !sky.paused(Instant::now()) && sky.has_room() {
             let busy = sky.busy(self);
             let Some(range) = sky.queue.next(self.ledger.held(), &busy, self.pieces.size()) else { break };
             if self.source.change() != Change::None {
@@ -232,10 +229,7 @@ impl Upload<'_> {
                 self.failed(sky, Fault::new(Kind::Network, "a piece was damaged on its way to the server"))?;
             }
             Ok(Put::Ambiguous(fault)) => {
-                if self.terms.repeat == Repeat::Appends {
-                    self.voice.detail("it is not known whether the last piece arrived; the server is asked first");
-                }
-                sky.doubt = true;
+                self.doubt = true;
                 self.pieces.shrink();
                 self.failed(sky, fault)?;
             }
