@@ -36,7 +36,7 @@ pub fn run(command: Command, report: &Arc<Report>, stop: Stop) -> Result<(), Fau
         Command::Status(settings) => status::run(&settings, &*observer),
         Command::Upload(settings) => {
             report.expect(settings.files.len() as u64);
-            upload::run(&settings, observer, stop)
+            upload::run(settings, &observer, &stop)
         }
         _ => {
             Err(Fault::new(Kind::Other, "this command is still being built"))

@@ -24,12 +24,12 @@ use url::Url;
 const SMALL_AT_ONCE: usize = 8;
 
 /// Uploads all files of `settings`. What becomes of each is told to `observer`; a failed one never stops the others.
-pub fn run(settings: &Upload, observer: Arc<dyn Observer>, stop: Stop) -> Result<(), Fault> {
-    run::block_on(all(settings, observer, stop))?
+pub fn run(settings: Upload, observer: &Arc<dyn Observer>, stop: &Stop) -> Result<(), Fault> {
+    run::block_on(all(&settings, observer, stop))?
 }
 
-async fn all(settings: &Upload, observer: Arc<dyn Observer>, stop: Stop) -> Result<(), Fault> {
-    let deadline = Deadline::start(&settings.link, &stop);
+async fn all(settings: &Upload, observer: &Arc<dyn Observer>, stop: &Stop) -> Result<(), Fault> {
+    let deadline = Deadline::start(&settings.link, stop);
     let ground = Rc::new(ground(&settings.link, observer, stop));
     let mut waiting: VecDeque<(FileId, &Send)> = (settings.first..).zip(&settings.files).collect();
     let (mut running, mut large, mut small) = (JoinSet::new(), 0, 0);
@@ -71,23 +71,23 @@ async fn one(job: &Job, ground: &Ground, deadline: &Deadline) {
 }
 
 /// Makes the server of `record` forget its upload. The record itself is the caller's to remove.
-pub fn forget(record: &Record, through: &Link, observer: Arc<dyn Observer>, stop: Stop) -> Result<(), Fault> {
+pub fn forget(record: &Record, through: &Link, observer: &Arc<dyn Observer>, stop: &Stop) -> Result<(), Fault> {
     let mut url: Url =
         record.url.parse().map_err(|_| Fault::new(Kind::Local, "the record's destination is not a URL"))?;
     let access = link::access(through, &mut url)?;
     run::block_on(async {
-        let deadline = Deadline::start(through, &stop);
+        let deadline = Deadline::start(through, stop);
         let ground = ground(through, observer, stop);
         push::abandon(Destination { url, access }, record, &ground).await.map_err(|fault| deadline.name(fault))
     })?
 }
 
-fn ground(through: &Link, observer: Arc<dyn Observer>, stop: Stop) -> Ground {
+fn ground(through: &Link, observer: &Arc<dyn Observer>, stop: &Stop) -> Ground {
     Ground {
         net: Rc::new(Net::new(link::options(through))),
         pace: Pace::new(through.limit_rate),
-        observer,
-        stop,
+        observer: observer.clone(),
+        stop: stop.clone(),
         policy: run::policy(through),
     }
 }

@@ -106,7 +106,8 @@ impl RecordFile {
     pub fn take(source: &Path, destination: &str, trust: bool) -> Result<Self, Fault> {
         let beside = Place { trust, ..Place::beside(source, destination) };
         let in_state = Place::in_state(source, destination).map(|place| Place { trust, ..place });
-        if let Some(place) = in_state.as_ref().filter(|place| place.sidecar().exists() && !beside.sidecar().exists()) {
+        let is_there = |place: &Place| place.sidecar().try_exists().unwrap_or(false);
+        if let Some(place) = in_state.as_ref().filter(|place| is_there(place) && !is_there(&beside)) {
             return Self::at(place.clone());
         }
         let refused = match Self::at(beside.clone()) {

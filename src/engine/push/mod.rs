@@ -357,10 +357,13 @@ impl<'a> Upload<'a> {
             State::Taken(length, fault) => Ok(Step::Taken(length, fault)),
             State::Gone => Ok(Step::Anew("the server no longer knows this upload".into())),
             State::Open(standing) => {
-                if let Some(claim) = standing.claim.as_ref().filter(|_| self.declined == 0) {
-                    if let Some(step) = self.take_up(claim).await? {
-                        return Ok(step);
-                    }
+                let claim = standing.claim.as_ref().filter(|_| self.declined == 0);
+                let taken_up = match claim {
+                    Some(claim) => self.take_up(claim).await?,
+                    None => None,
+                };
+                if let Some(step) = taken_up {
+                    return Ok(step);
                 }
                 if std::mem::take(&mut self.doubt) {
                     self.is_settled(&standing.held)?;
