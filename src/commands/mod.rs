@@ -38,9 +38,7 @@ pub fn run(command: Command, report: &Arc<Report>, stop: Stop) -> Result<(), Fau
             report.expect(settings.files.len() as u64);
             upload::run(settings, &observer, &stop)
         }
-        _ => {
-            Err(Fault::new(Kind::Other, "this command is still being built"))
-        }
+        _ => Err(Fault::new(Kind::Other, "this command is still being built")),
     }
 }
 

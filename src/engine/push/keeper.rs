@@ -46,7 +46,8 @@ impl Keeper {
     /// Waits for the running save.
     pub async fn settled(&mut self) -> Result<(), Fault> {
         let Some(saving) = self.saving.take() else { return Ok(()) };
-        let (file, saved) = saving.await.map_err(|e| Fault::new(Kind::Other, format!("saving the record failed: {e}")))?;
+        let (file, saved) =
+            saving.await.map_err(|e| Fault::new(Kind::Other, format!("saving the record failed: {e}")))?;
         self.file = Some(file);
         saved
     }

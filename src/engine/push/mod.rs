@@ -93,9 +93,8 @@ pub struct Job {
 
 /// Sends the file of `job`. Runs on a `LocalSet`: pieces are tasks of this thread.
 pub async fn run(job: &Job, ground: &Ground) -> Result<Outcome, Fault> {
-    let connect = async |saved: Option<&Session>| {
-        remote::choose(ground.net.clone(), job.destination.clone(), saved).await
-    };
+    let connect =
+        async |saved: Option<&Session>| remote::choose(ground.net.clone(), job.destination.clone(), saved).await;
     send(job, ground, connect).await
 }
 
@@ -380,7 +379,8 @@ impl<'a> Upload<'a> {
         if *held != Held::Unknown || self.terms.repeat == Repeat::Safe {
             return Ok(());
         }
-        let text = format!("a part of {} left and no answer came, and this server cannot say whether it arrived", self.name());
+        let text =
+            format!("a part of {} left and no answer came, and this server cannot say whether it arrived", self.name());
         Err(Fault::new(Kind::Unknown, text).hint("`onward cancel` forgets this upload; then send the file anew"))
     }
 
@@ -459,7 +459,9 @@ impl<'a> Upload<'a> {
         let known = self.digest(Algorithm::Md5).is_some();
         let can_be_same = length.is_none_or(|length| length == self.source.length());
         if known || !can_be_same || self.remote.identify().is_none() {
-            return Err(fault.hint("--overwrite replaces it, --no-clobber leaves it alone, --name sends under another name"));
+            return Err(
+                fault.hint("--overwrite replaces it, --no-clobber leaves it alone, --name sends under another name")
+            );
         }
         self.hash_whole().await?;
         Ok(Step::Open)

@@ -1,7 +1,7 @@
 //! Asks until there is an answer: the one loop that sleeps between tries, and the voice that tells about it.
 
-use crate::engine::retry::{Backoff, Next, Policy, jitter};
 use crate::engine::Stop;
+use crate::engine::retry::{Backoff, Next, Policy, jitter};
 use crate::event::{Event, FileId, Observer};
 use crate::fault::{Fault, Kind};
 use std::sync::Arc;

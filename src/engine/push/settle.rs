@@ -38,7 +38,8 @@ impl Upload<'_> {
         let mut stale = compared.differing;
         stale.union(&compared.unknown);
         if !stale.is_empty() && !self.terms.replace {
-            let text = format!("{} changed after a part of it was sent, and this server cannot replace bytes", self.name());
+            let text =
+                format!("{} changed after a part of it was sent, and this server cannot replace bytes", self.name());
             return Err(Fault::new(Kind::Changed, text).hint("`onward cancel` forgets the upload; then send it anew"));
         }
         if !stale.is_empty() {

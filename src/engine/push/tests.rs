@@ -72,7 +72,10 @@ impl Fake {
         let store = self.store.borrow();
         let mut hasher = Hasher::new(Algorithm::Sha256);
         hasher.update(if self.lie.get() { b"lie" } else { &store.bytes });
-        Published { place: "http://h/f".parse().unwrap(), digests: vec![hasher.finish(), Crc::of(&store.bytes).digest()] }
+        Published {
+            place: "http://h/f".parse().unwrap(),
+            digests: vec![hasher.finish(), Crc::of(&store.bytes).digest()],
+        }
     }
 
     fn standing(&self) -> State {
@@ -233,7 +236,12 @@ impl Identify for Fake {
     fn identify<'a>(&'a self, _: &'a Session, _: &'a Digest) -> Answer<'a, State> {
         Box::pin(async move { Ok(self.standing()) })
     }
-    fn join<'a>(&'a self, session: &'a Session, claim: &'a Claim, proof: &'a Digest) -> Answer<'a, Option<(Session, State)>> {
+    fn join<'a>(
+        &'a self,
+        session: &'a Session,
+        claim: &'a Claim,
+        proof: &'a Digest,
+    ) -> Answer<'a, Option<(Session, State)>> {
         Box::pin(async move {
             let mut hasher = Hasher::new(Algorithm::Sha256);
             hasher.update(&claim.nonce);
@@ -369,8 +377,13 @@ impl World {
     }
 
     fn arrived(&self) {
-        assert_eq!(self.fake.store.borrow().bytes, std::fs::read(&self.source).unwrap(), "the content is not the source's");
-        let left: Vec<_> = std::fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(
+            self.fake.store.borrow().bytes,
+            std::fs::read(&self.source).unwrap(),
+            "the content is not the source's"
+        );
+        let left: Vec<_> =
+            std::fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["f"], "the record is still there");
     }
 
@@ -390,7 +403,10 @@ fn every_shape_of_server_and_every_edge_of_a_size() {
             let world = World::new(length, shape);
             let outcome = world.run().unwrap_or_else(|fault| panic!("{shape:?} {length}: {fault}"));
             world.arrived();
-            assert_eq!((world.sent(), outcome.moved, outcome.already), (length, length, if length == 0 { 0 } else { outcome.already }));
+            assert_eq!(
+                (world.sent(), outcome.moved, outcome.already),
+                (length, length, if length == 0 { 0 } else { outcome.already })
+            );
             assert_eq!(outcome.proof.is_some(), true);
         }
     }
@@ -399,7 +415,8 @@ fn every_shape_of_server_and_every_edge_of_a_size() {
 #[test]
 fn lost_answers_are_asked_about_before_anything_is_sent_again() {
     for shape in [Shape::Set, Shape::Prefix] {
-        let world = World::new(500_000, shape).tricks([(1, Trick::LoseAnswer), (5, Trick::LosePart), (9, Trick::LoseAnswer)]);
+        let world =
+            World::new(500_000, shape).tricks([(1, Trick::LoseAnswer), (5, Trick::LosePart), (9, Trick::LoseAnswer)]);
         world.run().unwrap();
         world.arrived();
         assert!(world.sent() <= 500_000 + 4 * 40_000, "{shape:?}: {}", world.sent());
@@ -419,7 +436,12 @@ fn a_server_that_appends_and_cannot_tell_is_never_sent_a_part_twice() {
 
 #[test]
 fn passing_trouble_passes() {
-    let world = World::new(500_000, Shape::Set).tricks([(0, Trick::Busy), (2, Trick::Damage), (4, Trick::Busy), (6, Trick::Keep(10_000))]);
+    let world = World::new(500_000, Shape::Set).tricks([
+        (0, Trick::Busy),
+        (2, Trick::Damage),
+        (4, Trick::Busy),
+        (6, Trick::Keep(10_000)),
+    ]);
     world.run().unwrap();
     world.arrived();
     let hopeless = World::new(500_000, Shape::Set).tricks((0..99).map(|_| (0, Trick::Busy)));
@@ -450,7 +472,8 @@ fn a_lost_upload_is_begun_anew_and_that_is_said() {
 
 #[test]
 fn a_stopped_run_leaves_a_record_and_the_next_one_sends_the_rest() {
-    let cases = [(Shape::Set, true), (Shape::Set, false), (Shape::Prefix, true), (Shape::Prefix, false), (Shape::Blind, false)];
+    let cases =
+        [(Shape::Set, true), (Shape::Set, false), (Shape::Prefix, true), (Shape::Prefix, false), (Shape::Blind, false)];
     for (shape, arrives) in cases {
         let world = World::new(500_000, shape).tricks([(7, Trick::Stop(arrives))]);
         let fault = world.run().unwrap_err();
@@ -599,7 +622,11 @@ fn what_the_server_stored_is_compared_before_success_is_told() {
 fn a_taken_name_with_the_same_content_is_done_without_a_byte() {
     let world = World::new(500_000, Shape::Set);
     world.fake.store.borrow_mut().bytes = content(500_000);
-    world.fake.claim.replace(Some(Claim { complete: true, nonce: vec![7; 16], ranges: ByteSet::of(ByteRange::new(5, 900)) }));
+    world.fake.claim.replace(Some(Claim {
+        complete: true,
+        nonce: vec![7; 16],
+        ranges: ByteSet::of(ByteRange::new(5, 900)),
+    }));
     world.fake.taken.set(true);
     let outcome = world.run().unwrap();
     assert_eq!((world.sent(), outcome.moved, outcome.already), (0, 0, 500_000));
@@ -648,7 +675,11 @@ fn an_upload_of_the_same_content_is_joined_and_a_different_one_is_not() {
 fn a_wrong_proof_changes_nothing() {
     let world = World::new(500_000, Shape::Set);
     world.fake.store.borrow_mut().bytes = vec![9; 500_000];
-    world.fake.claim.replace(Some(Claim { complete: true, nonce: vec![1; 16], ranges: ByteSet::of(ByteRange::new(0, 9)) }));
+    world.fake.claim.replace(Some(Claim {
+        complete: true,
+        nonce: vec![1; 16],
+        ranges: ByteSet::of(ByteRange::new(0, 9)),
+    }));
     world.run().unwrap();
     world.arrived();
     assert_eq!(world.sent(), 500_000);
