@@ -15,11 +15,19 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+/// What to do about a full disk.
+pub const FULL: &str = "free some space and run the same command again";
+
+/// Whether a fault means that there was no room.
+pub fn is_full(fault: &Fault) -> bool {
+    fault.kind == Kind::Local && fault.hint.as_deref() == Some(FULL)
+}
+
 /// The fault that a failed disk operation means.
 pub fn fault(doing: &str, path: &Path, error: &io::Error) -> Fault {
     let shown = shown(path);
     let hint = match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
-        Some(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => "free some space and run the same command again",
+        Some(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => FULL,
         Some(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM | rustix::io::Errno::ROFS) => {
             "choose a place you may write to with -o or -d"
         }
@@ -97,6 +105,47 @@ pub fn create_dirs(path: &Path) -> Result<(), Fault> {
     std::fs::create_dir_all(path).map_err(|e| fault("create the folder", path, &e))
 }
 
+/// Opens the folder `parts` below the open folder `root`, following no symlink at any step; with `create`, makes
+/// what is missing, so that it survives a power cut. `None` when it is not there.
+pub fn folder_below(root: &File, parts: &[&str], create: bool) -> Result<Option<File>, Fault> {
+    use rustix::io::Errno;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let path = PathBuf::from(parts.join("/"));
+    let lost = |e: Errno| fault("open the folder", &path, &e.into());
+    let mut at = root.try_clone().map_err(|e| fault("open the folder", &path, &e))?;
+    for part in parts {
+        let next = match rustix::fs::openat(&at, *part, flags, Mode::empty()) {
+            Err(Errno::NOENT) if create => {
+                match rustix::fs::mkdirat(&at, *part, Mode::from_raw_mode(0o777)) {
+                    Ok(()) => sync_open_dir(&at, &path)?,
+                    // Somebody else made it meanwhile.
+                    Err(Errno::EXIST) => {}
+                    Err(e) => return Err(lost(e)),
+                }
+                rustix::fs::openat(&at, *part, flags, Mode::empty())
+            }
+            Err(Errno::NOENT) => return Ok(None),
+            other => other,
+        };
+        at = File::from(next.map_err(lost)?);
+    }
+    Ok(Some(at))
+}
+
+/// Makes sure that `path` is a real folder of this user that nobody else may look into, created if need be.
+pub fn create_private_dir(path: &Path) -> Result<(), Fault> {
+    use std::os::unix::fs::DirBuilderExt;
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(fault("create the folder", path, &e)),
+        _ => {}
+    }
+    let meta = std::fs::symlink_metadata(path).map_err(|e| fault("look at", path, &e))?;
+    match meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw() {
+        true => Ok(()),
+        false => Err(Fault::new(Kind::Local, format!("{} is not a folder of your own", shown(path)))),
+    }
+}
+
 /// Creates `path`, which must not exist, for reading and writing; mode 0600. `None` when it exists.
 pub fn create_private(path: &Path) -> Result<Option<File>, Fault> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
@@ -167,18 +216,14 @@ pub fn is_still(file: &File, path: &Path) -> bool {
 
 /// What tells this file from its next version.
 pub fn stamp(file: &File) -> io::Result<Stamp> {
-    Ok(stamp_of(&file.metadata()?))
-}
-
-/// The same, of metadata that is at hand.
-pub fn stamp_of(meta: &std::fs::Metadata) -> Stamp {
-    Stamp {
+    let meta = file.metadata()?;
+    Ok(Stamp {
         size: meta.len(),
         mtime: format!("{}.{:09}", meta.mtime(), meta.mtime_nsec()),
         ctime: Some(format!("{}.{:09}", meta.ctime(), meta.ctime_nsec())),
         device: meta.dev(),
         inode: meta.ino(),
-    }
+    })
 }
 
 /// Writes all of `bytes` at `at`; no cursor is involved.
@@ -214,6 +259,12 @@ pub fn allocate(file: &File, path: &Path, length: u64) -> Result<(), Fault> {
         }
     }
     set_length(file, length).map_err(|e| fault("set the length of", path, &e))
+}
+
+/// Gives the file `path` a modification time.
+pub fn set_modified(path: &Path, time: std::time::SystemTime) -> Result<(), Fault> {
+    let set = OpenOptions::new().write(true).open(path).and_then(|file| file.set_modified(time));
+    set.map_err(|e| fault("set the time of", path, &e))
 }
 
 /// Cuts or extends the file to `length` bytes.

@@ -19,6 +19,7 @@ pub mod plan;
 pub mod record;
 pub mod remote;
 pub mod report;
+pub mod serve;
 pub mod source;
 pub mod units;
 pub mod wire;

@@ -4,9 +4,15 @@ use super::Show;
 use crate::units;
 use clap::{Args, ValueHint};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The flags of `onward serve`.
 #[derive(Debug, Clone, Default, Args)]
+#[command(long_about = "Receive uploads into a folder and serve its files.
+
+The first line on stdout is the base URL. Browsers, curl, wget and `onward download` can fetch and resume; \
+`onward upload` can send. Unfinished uploads are kept in .onward/ under the folder, which is never served. A token is \
+required unless only this machine can connect; it is also the password of a browser login, with any user name.")]
 pub struct Serve {
     /// The folder [default: this one]
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -57,6 +63,20 @@ pub struct Serve {
     /// Serve below this path, as behind a reverse proxy [default: /]
     #[arg(long, value_name = "PATH")]
     pub base_path: Option<String>,
+
+    /// Forget an unfinished upload when nothing was heard of it for this long [default: 7d]
+    ///
+    /// One without a single byte goes after an hour.
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub expire: Option<Duration>,
+
+    /// Answer to this host name too, beside this machine's own; `*` for any
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<String>,
+
+    /// Let pages of this origin (https://example.org) send requests; `*` for any
+    #[arg(long, value_name = "ORIGIN")]
+    pub allow_origin: Vec<String>,
 
     /// What to show.
     #[command(flatten)]

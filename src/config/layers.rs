@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A larger config, header, token or URL list file than this is refused, in bytes.
 const MAX_TEXT: u64 = 64 << 20;
@@ -247,6 +248,9 @@ impl<'a> Layers<'a> {
             max_unfinished: flags.max_unfinished.unwrap_or(100),
             min_free: flags.min_free.unwrap_or(256 << 20),
             base_path: parse_base_path(flags.base_path.as_deref().unwrap_or("/"))?,
+            expire: flags.expire.unwrap_or(Duration::from_secs(7 * 24 * 3600)),
+            hosts: flags.allow_host,
+            origins: flags.allow_origin,
         })
     }
 

@@ -244,6 +244,12 @@ pub struct Serve {
     pub min_free: u64,
     /// The path below which everything lies: begins and ends with `/`.
     pub base_path: String,
+    /// How long an upload is kept after its last sign of life.
+    pub expire: Duration,
+    /// Host names answered to beside this machine's own.
+    pub hosts: Vec<String>,
+    /// Origins whose pages may send requests.
+    pub origins: Vec<String>,
 }
 
 /// The settings of `onward demo`.

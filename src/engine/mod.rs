@@ -6,7 +6,6 @@ mod overlap;
 pub mod pace;
 pub mod pour;
 pub mod pull;
-pub mod push;
 pub mod retry;
 pub mod spans;
 mod stop;

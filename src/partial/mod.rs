@@ -29,12 +29,14 @@
 //! compared with its CRC-64 before the file may be published ([`PartialFile::prove`]): beside the transfer, never
 //! before its first new byte.
 
+mod draft;
 mod follow;
 pub mod ledger;
 pub mod record_file;
 mod recorder;
 mod writer;
 
+pub use draft::Draft;
 pub use follow::Follower;
 pub use writer::Writer;
 
@@ -250,7 +252,7 @@ impl Slot {
                 crate::units::bytes(length),
                 crate::units::bytes(free)
             );
-            return Err(Fault::new(FaultKind::Local, text).hint("free some space and run the same command again"));
+            return Err(Fault::new(FaultKind::Local, text).hint(disk::FULL));
         }
         disk::allocate(data, &self.place.data, length)
     }
@@ -390,6 +392,11 @@ impl PartialFile {
     /// has claimed them. The claim ends with the writer.
     pub fn writer(&self, range: ByteRange) -> Option<Writer> {
         Writer::claim(&self.shared, range)
+    }
+
+    /// Like [`PartialFile::writer`], but what is written counts only once [`Draft::accept`] says so.
+    pub fn draft(&self, range: ByteRange) -> Option<Draft> {
+        Draft::claim(&self.shared, range)
     }
 
     /// Reads bytes that are there.

@@ -118,7 +118,7 @@ impl Digests {
         digest_fields::print(&self.0)
     }
 
-    /// Reads the value of `Content-Digest` or `Repr-Digest`; what [`digest_fields::read`] refuses is refused.
+    /// Reads the value of `Content-Digest` or `Repr-Digest`; see [`digest_fields::read`].
     pub fn from_field(value: &str) -> Option<Self> {
         let mut digests = Self::default();
         digest_fields::read(value)?.into_iter().for_each(|digest| digests.set(digest));
@@ -838,10 +838,8 @@ mod tests {
             let text = format!(
                 r#"{{"upload":"/u","state":"new","have":"{have}","within":{{"{key}":"{runs}"}},"size":{size},"chunk_size":{chunk_size},"name":""}}"#
             );
-            if let Ok(status) = serde_json::from_str::<Status>(&text) {
-                if let Some(held) = status.held() {
-                    prop_assert!(held.end() <= size);
-                }
+            if let Some(held) = serde_json::from_str::<Status>(&text).ok().and_then(|status| status.held()) {
+                prop_assert!(held.end() <= size);
             }
         }
     }

@@ -91,19 +91,15 @@ pub fn conditions(headers: &HeaderMap, now: &Current) -> Outcome {
         if !names(&tags, &now.etag, true) {
             return Outcome::Failed;
         }
-    } else if let Some(date) = date(headers, IF_UNMODIFIED_SINCE) {
-        if seconds(now.modified) > seconds(date) {
-            return Outcome::Failed;
-        }
+    } else if date(headers, IF_UNMODIFIED_SINCE).is_some_and(|date| seconds(now.modified) > seconds(date)) {
+        return Outcome::Failed;
     }
     if let Some(tags) = joined(headers, IF_NONE_MATCH) {
         if names(&tags, &now.etag, false) {
             return Outcome::NotModified;
         }
-    } else if let Some(date) = date(headers, IF_MODIFIED_SINCE) {
-        if seconds(now.modified) <= seconds(date) {
-            return Outcome::NotModified;
-        }
+    } else if date(headers, IF_MODIFIED_SINCE).is_some_and(|date| seconds(now.modified) <= seconds(date)) {
+        return Outcome::NotModified;
     }
     Outcome::Proceed
 }

@@ -1,0 +1,716 @@
+//! The uploads that are not finished, and for a while those that are: kept in the server's own folder `.onward/`, so
+//! that they survive a restart and a kill. In memory is a short entry for each; its file is open only while
+//! somebody is at it.
+//!
+//! `uploads/ID.partial` and `uploads/ID.partial.toml` hold an unfinished upload, `done/ID.toml` the receipt of a
+//! finished one. The receipt is written *before* the file gets its final name, naming the inode that is to get it:
+//! whatever moment a kill comes at, the next start can tell.
+
+use super::Rules;
+use super::known::Known;
+use super::receipt::Receipt;
+use super::root::Root;
+use crate::chunk::{ByteRange, Layout};
+use crate::digest::{Algorithm, Digest};
+use crate::disk;
+use crate::event::{Event, Observer};
+use crate::fault::{Fault, Kind};
+use crate::partial::{Follower, PartialFile, Place, Sidecar, Slot, read_sidecar};
+use crate::record::{IfExists, Kind as RecordKind, Record};
+use crate::wire::handshake::{Begin, Id, Problem, Reason, wanted};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::{Notify, watch};
+
+/// An upload without a byte is forgotten after this time.
+const EMPTY_LIMIT: Duration = Duration::from_secs(3600);
+/// A file nobody was at for so long is closed.
+const OPEN_LIMIT: Duration = Duration::from_secs(30);
+/// A writer that got no byte for so long gives way to another.
+const STALLED: Duration = Duration::from_secs(5);
+/// How long somebody waits for a writer that was told to give way.
+const GIVE_WAY: Duration = Duration::from_secs(2);
+
+/// All uploads of one root.
+pub struct Store {
+    /// The served tree.
+    pub root: Arc<Root>,
+    /// What is known of finished files.
+    pub known: Arc<Known>,
+    /// The bounds.
+    pub rules: Rules,
+    /// Held by whoever reads a whole file to check it: one at a time.
+    pub checking: tokio::sync::Mutex<()>,
+    observer: Arc<dyn Observer>,
+    uploads: PathBuf,
+    done: PathBuf,
+    shelf: Mutex<Shelf>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    by_id: HashMap<Id, Arc<Upload>>,
+    by_key: HashMap<(String, Id), Id>,
+}
+
+/// What never changes of an upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Its id, the secret part of its URL.
+    pub id: Id,
+    /// Whose it is.
+    pub domain: String,
+    /// The client's key.
+    pub key: Id,
+    /// The folder its name is relative to, below the root; empty for the root.
+    pub folder: String,
+    /// The name told at *begin*.
+    pub name: String,
+    /// How the file is cut.
+    pub layout: Layout,
+    /// When the source was last changed, as the client told.
+    pub modified: Option<String>,
+    /// Digests to be computed beside the transfer.
+    pub want: Vec<Algorithm>,
+}
+
+/// One upload.
+pub struct Upload {
+    /// What never changes.
+    pub head: Head,
+    /// What changes without anybody waiting for the disk.
+    facts: Mutex<Facts>,
+    /// Where it stands; locked while that changes.
+    pub phase: tokio::sync::Mutex<Phase>,
+    users: AtomicUsize,
+}
+
+/// The quickly changing part of an upload.
+pub struct Facts {
+    /// What to do when the name is taken.
+    pub if_exists: IfExists,
+    /// The MD5 the client told.
+    pub md5: Option<Digest>,
+    /// When the client was last heard of.
+    pub touched: SystemTime,
+    /// Whether any byte has arrived.
+    pub begun: bool,
+    /// The offer that waits for its proof.
+    pub offer: Option<Offered>,
+    /// How the last check ended, when it ended badly; gone with the next byte.
+    pub verdict: Option<Problem>,
+    /// Chunks that are being written.
+    writers: HashMap<u64, Arc<Turn>>,
+}
+
+/// An offer of equal content.
+#[derive(Debug, Clone)]
+pub struct Offered {
+    /// Its nonce.
+    pub nonce: Id,
+    /// The bytes to be proven.
+    pub ranges: crate::byteset::ByteSet,
+    /// Where the content is.
+    pub candidate: Candidate,
+}
+
+/// Content that may be equal.
+#[derive(Debug, Clone)]
+pub enum Candidate {
+    /// A finished file, in this version.
+    Finished(super::known::Entry),
+    /// Another unfinished upload of the same domain.
+    Unfinished(Id),
+}
+
+/// Where an upload stands.
+pub enum Phase {
+    /// On the disk, nobody is at it.
+    Closed,
+    /// Its file is open.
+    Open(Opened),
+    /// It is being checked; the outcome will be seen here.
+    Checking(PartialFile, watch::Receiver<bool>),
+    /// Finished.
+    Done(Arc<Receipt>),
+    /// Given up.
+    Gone,
+}
+
+/// An open file.
+pub struct Opened {
+    /// The file.
+    pub file: PartialFile,
+    /// Whoever hashes it as it grows, when somebody wanted that.
+    pub follower: Option<Follower>,
+    used: Instant,
+}
+
+/// A use of an upload: while there is one, its file is not closed.
+pub struct Use(Arc<Upload>);
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        self.0.users.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// The right to write one chunk, until it is dropped.
+pub struct ChunkTurn {
+    upload: Arc<Upload>,
+    index: u64,
+    turn: Arc<Turn>,
+}
+
+/// One writer as others see it.
+pub struct Turn {
+    /// When it last got bytes.
+    beat: Mutex<Instant>,
+    /// Told to give way.
+    pub yields: Notify,
+    /// Notified when it is over.
+    over: Notify,
+}
+
+impl ChunkTurn {
+    /// Bytes came.
+    pub fn beat(&self) {
+        *self.turn.beat.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Resolves when this writer is to give way.
+    pub async fn must_yield(&self) {
+        self.turn.yields.notified().await;
+    }
+}
+
+impl Drop for ChunkTurn {
+    fn drop(&mut self) {
+        let mut facts = self.upload.facts();
+        if facts.writers.get(&self.index).is_some_and(|turn| Arc::ptr_eq(turn, &self.turn)) {
+            facts.writers.remove(&self.index);
+        }
+        drop(facts);
+        self.turn.over.notify_one();
+    }
+}
+
+impl Upload {
+    fn new(
+        head: Head,
+        if_exists: IfExists,
+        md5: Option<Digest>,
+        touched: SystemTime,
+        begun: bool,
+        phase: Phase,
+    ) -> Self {
+        let facts = Facts { if_exists, md5, touched, begun, offer: None, verdict: None, writers: HashMap::new() };
+        Self { head, facts: Mutex::new(facts), phase: tokio::sync::Mutex::new(phase), users: AtomicUsize::new(0) }
+    }
+
+    /// The quickly changing part. Never held across an await.
+    pub fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a use.
+    pub fn in_use(self: &Arc<Self>) -> Use {
+        self.users.fetch_add(1, Ordering::SeqCst);
+        Use(self.clone())
+    }
+
+    /// Whether any chunk is being written.
+    pub fn has_writers(&self) -> bool {
+        !self.facts().writers.is_empty()
+    }
+
+    /// The client was heard of; `bytes`: some arrived.
+    pub fn touch(&self, bytes: bool) {
+        let mut facts = self.facts();
+        facts.touched = SystemTime::now();
+        facts.begun |= bytes;
+        if bytes {
+            facts.verdict = None;
+        }
+    }
+
+    /// The right to write chunk `index`. A writer that has stalled is told to give way.
+    pub async fn turn(self: &Arc<Self>, index: u64) -> Result<ChunkTurn, Box<Problem>> {
+        let busy =
+            || Box::new(Problem::new(Reason::Busy, format!("chunk {index} is being written by another request")));
+        for _ in 0..2 {
+            let other = {
+                let mut facts = self.facts();
+                match facts.writers.get(&index) {
+                    Some(other) => other.clone(),
+                    None => {
+                        let turn = Arc::new(Turn {
+                            beat: Mutex::new(Instant::now()),
+                            yields: Notify::new(),
+                            over: Notify::new(),
+                        });
+                        facts.writers.insert(index, turn.clone());
+                        return Ok(ChunkTurn { upload: self.clone(), index, turn });
+                    }
+                }
+            };
+            if other.beat.lock().unwrap_or_else(PoisonError::into_inner).elapsed() < STALLED {
+                return Err(busy());
+            }
+            other.yields.notify_one();
+            let _ = tokio::time::timeout(GIVE_WAY, other.over.notified()).await;
+        }
+        Err(busy())
+    }
+
+    /// Stops all who write.
+    pub async fn stop_writers(&self) {
+        let turns: Vec<Arc<Turn>> = self.facts().writers.values().cloned().collect();
+        for turn in turns {
+            turn.yields.notify_one();
+            let _ = tokio::time::timeout(GIVE_WAY, turn.over.notified()).await;
+        }
+    }
+}
+
+impl Store {
+    /// Opens the server's folder under `root` and reads what is there.
+    pub fn open(root: Arc<Root>, rules: Rules, observer: Arc<dyn Observer>) -> Result<Self, Fault> {
+        let dir = root.path().join(crate::wire::names::PRIVATE);
+        let (uploads, done) = (dir.join("uploads"), dir.join("done"));
+        disk::create_private_dir(&dir)?;
+        disk::create_dirs(&uploads)?;
+        disk::create_dirs(&done)?;
+        let known = Arc::new(Known::open(&dir)?);
+        let checking = tokio::sync::Mutex::new(());
+        let store = Self { root, known, rules, checking, observer, uploads, done, shelf: Mutex::default() };
+        store.load_receipts();
+        store.load_uploads();
+        Ok(store)
+    }
+
+    /// The refusal that a fault of the disk means. What it says of paths is for the operator, not for the client.
+    pub fn trouble(&self, fault: &Fault) -> Box<Problem> {
+        if disk::is_full(fault) {
+            let problem = Problem::new(Reason::NoSpace, "the server's disk is full");
+            return Box::new(problem.hint("what has arrived is kept; try again when there is room"));
+        }
+        self.tell(Event::Warning { text: fault.what.clone() });
+        Box::new(match fault.kind {
+            Kind::Held => Problem::new(Reason::Unavailable, "another process of the server is at this upload"),
+            _ => Problem::new(Reason::Server, "the server could not work on its disk"),
+        })
+    }
+
+    /// Tells the operator.
+    pub fn tell(&self, event: Event) {
+        self.observer.on(0, &event);
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the receipts lie.
+    pub fn receipt_file(&self, id: &Id) -> PathBuf {
+        self.done.join(format!("{id}.toml"))
+    }
+
+    fn load_receipts(&self) {
+        for path in files(&self.done) {
+            let Some(receipt) = Receipt::read(&path) else {
+                let _ = disk::remove(&path);
+                continue;
+            };
+            if receipt.complete || self.was_published(&receipt) {
+                let _ = disk::remove(&self.place(&receipt.head.id, "").sidecar);
+                let finished = receipt.finished;
+                let head = receipt.head.clone();
+                let phase = Phase::Done(Arc::new(Receipt { complete: true, ..receipt }));
+                self.put(Arc::new(Upload::new(head, IfExists::Fail, None, finished, true, phase)));
+            } else {
+                // Killed before the rename: the upload itself is still there.
+                let _ = disk::remove(&path);
+            }
+        }
+    }
+
+    /// Whether the very inode that a receipt names got its final name.
+    fn was_published(&self, receipt: &Receipt) -> bool {
+        let parts: Vec<&str> = receipt.path.split('/').collect();
+        let stamp = self.root.file(&parts).and_then(|file| disk::stamp(&file).ok());
+        let data_is_left = self.place(&receipt.head.id, "").data.try_exists().unwrap_or(true);
+        !data_is_left
+            && stamp.is_some_and(|stamp| stamp.inode == receipt.inode && stamp.size == receipt.head.layout.length())
+    }
+
+    fn load_uploads(&self) {
+        for path in files(&self.uploads) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if let Some(id) = name.strip_suffix(".partial.toml").and_then(Id::parse) {
+                self.load_upload(id, &path);
+            } else if name.strip_suffix(".partial").and_then(Id::parse).is_some() {
+                let sidecar = disk::with_suffix(&path, ".toml");
+                if !sidecar.try_exists().unwrap_or(true) {
+                    // Killed before it was told of: nobody was promised a byte of it.
+                    remove_unless_locked(&path);
+                }
+            } else if old(&path, self.rules.expire) {
+                let _ = disk::remove(&path);
+            }
+        }
+    }
+
+    fn load_upload(&self, id: Id, sidecar: &Path) {
+        if self.shelf().by_id.contains_key(&id) {
+            let _ = disk::remove(sidecar);
+            return;
+        }
+        let record = match read_sidecar(sidecar) {
+            Ok(Sidecar::Record(record)) => record,
+            _ => {
+                // Damaged, or not ours: it gets the time an upload gets, in case a person wants to look.
+                if old(sidecar, self.rules.expire) {
+                    let _ = disk::remove(sidecar);
+                    remove_unless_locked(&sidecar.with_extension(""));
+                }
+                return;
+            }
+        };
+        let Some((head, md5)) = read_head(&id, &record) else { return };
+        let begun = !record.held(disk::boot_id()).is_empty();
+        let upload = Upload::new(head, record.if_exists, md5, record.updated, begun, Phase::Closed);
+        self.put(Arc::new(upload));
+    }
+
+    fn put(&self, upload: Arc<Upload>) {
+        let mut shelf = self.shelf();
+        shelf.by_key.insert((upload.head.domain.clone(), upload.head.key.clone()), upload.head.id.clone());
+        shelf.by_id.insert(upload.head.id.clone(), upload);
+    }
+
+    /// The upload of this id, for its own domain only.
+    pub fn find(&self, id: &Id, domain: &str) -> Option<Arc<Upload>> {
+        self.shelf().by_id.get(id).filter(|upload| upload.head.domain == domain).cloned()
+    }
+
+    /// The upload of this key.
+    pub fn find_key(&self, key: &Id, domain: &str) -> Option<Arc<Upload>> {
+        let shelf = self.shelf();
+        shelf.by_key.get(&(domain.to_string(), key.clone())).and_then(|id| shelf.by_id.get(id)).cloned()
+    }
+
+    /// Unfinished uploads of `domain` other than `but` whose content is said to have this MD5, cut the same way.
+    pub fn unfinished_with(&self, domain: &str, md5: &Digest, layout: &Layout, but: &Id) -> Vec<Arc<Upload>> {
+        let shelf = self.shelf();
+        let all = shelf.by_id.values().filter(|upload| upload.head.domain == domain && upload.head.id != *but);
+        let fits = |upload: &&Arc<Upload>| {
+            let facts = upload.facts();
+            upload.head.layout == *layout && facts.begun && facts.md5.as_ref() == Some(md5)
+        };
+        all.filter(fits).cloned().collect()
+    }
+
+    /// Begins an upload; or gives the one that the same key began at this very moment.
+    pub async fn begin(
+        &self,
+        domain: &str,
+        folder: String,
+        begin: &Begin,
+        layout: Layout,
+    ) -> Result<Arc<Upload>, Box<Problem>> {
+        let head = Head {
+            id: new_id()?,
+            domain: domain.to_string(),
+            key: begin.key.clone(),
+            folder,
+            name: begin.name.clone(),
+            layout,
+            modified: begin.modified.clone(),
+            want: wanted(&begin.want),
+        };
+        let upload = Upload::new(head, begin.if_exists, begin.md5.clone(), SystemTime::now(), false, Phase::Closed);
+        let upload = Arc::new(upload);
+        // Locked before anybody else can see it: whoever sends the same key waits for the file to be there.
+        let mut phase = upload.phase.lock().await;
+        if let Some(other) = self.reserve(&upload)? {
+            return Ok(other);
+        }
+        let (place, record) = (self.place(&upload.head.id, leaf(&begin.name)), write_head(&upload.head, begin));
+        let made = in_background(move || Slot::take(place)?.begin(record)).await;
+        let file = match made {
+            Ok(file) => match file.durable().await {
+                Ok(()) => Ok(file),
+                Err(fault) => {
+                    let _ = file.discard().await;
+                    Err(fault)
+                }
+            },
+            Err(fault) => Err(fault),
+        };
+        match file {
+            Ok(file) => {
+                let follower = follower(&file, &upload.head);
+                *phase = Phase::Open(Opened { file, follower, used: Instant::now() });
+                drop(phase);
+                Ok(upload)
+            }
+            Err(fault) => {
+                *phase = Phase::Gone;
+                self.drop_entry(&upload);
+                Err(self.trouble(&fault))
+            }
+        }
+    }
+
+    /// Puts a new upload on the shelf, unless its key is there already or its domain has too many.
+    fn reserve(&self, upload: &Arc<Upload>) -> Result<Option<Arc<Upload>>, Box<Problem>> {
+        let mut shelf = self.shelf();
+        let key = (upload.head.domain.clone(), upload.head.key.clone());
+        if let Some(other) = shelf.by_key.get(&key).and_then(|id| shelf.by_id.get(id)) {
+            return Ok(Some(other.clone()));
+        }
+        let unfinished = |other: &&Arc<Upload>| {
+            // A phase that is locked is one that changes: it counts.
+            let done = other.phase.try_lock().is_ok_and(|phase| matches!(*phase, Phase::Done(_)));
+            other.head.domain == upload.head.domain && !done
+        };
+        let count = shelf.by_id.values().filter(unfinished).count();
+        if count >= self.rules.max_unfinished as usize {
+            let text = format!("{count} uploads are unfinished already");
+            let problem =
+                Problem::new(Reason::TooMany, text).hint("finish or cancel one of them, or wait until they expire");
+            return Err(Box::new(problem));
+        }
+        shelf.by_key.insert(key, upload.head.id.clone());
+        shelf.by_id.insert(upload.head.id.clone(), upload.clone());
+        Ok(None)
+    }
+
+    /// The open file of an upload whose phase is locked; opens it if need be. `None`: it is finished or gone.
+    pub async fn file(&self, upload: &Arc<Upload>, phase: &mut Phase) -> Result<Option<PartialFile>, Box<Problem>> {
+        match phase {
+            Phase::Done(_) | Phase::Gone => return Ok(None),
+            Phase::Checking(file, _) => return Ok(Some(file.clone())),
+            Phase::Open(opened) => {
+                opened.used = Instant::now();
+                return Ok(Some(opened.file.clone()));
+            }
+            Phase::Closed => {}
+        }
+        let place = self.place(&upload.head.id, leaf(&upload.head.name));
+        match in_background(move || open(&place)).await {
+            Ok(Some(file)) => {
+                *phase = Phase::Open(Opened {
+                    follower: follower(&file, &upload.head),
+                    file: file.clone(),
+                    used: Instant::now(),
+                });
+                Ok(Some(file))
+            }
+            Ok(None) => {
+                *phase = Phase::Gone;
+                self.drop_entry(upload);
+                Ok(None)
+            }
+            Err(fault) => Err(self.trouble(&fault)),
+        }
+    }
+
+    /// A file that can no longer be relied on (a sync failed): what its record claims is all that is left.
+    pub async fn reopen(&self, upload: &Arc<Upload>) {
+        let mut phase = upload.phase.lock().await;
+        if matches!(*phase, Phase::Open(_)) {
+            *phase = Phase::Closed;
+        }
+    }
+
+    /// Takes an upload off the shelf.
+    pub fn drop_entry(&self, upload: &Upload) {
+        let mut shelf = self.shelf();
+        shelf.by_id.remove(&upload.head.id);
+        let key = (upload.head.domain.clone(), upload.head.key.clone());
+        if shelf.by_key.get(&key) == Some(&upload.head.id) {
+            shelf.by_key.remove(&key);
+        }
+    }
+
+    /// Gives an upload up; of a finished one only the receipt goes. The phase is the caller's to lock.
+    pub async fn give_up(&self, upload: &Arc<Upload>, phase: &mut Phase) -> Result<(), Box<Problem>> {
+        match self.file(upload, phase).await? {
+            Some(file) => {
+                *phase = Phase::Gone;
+                file.discard().await.map_err(|fault| self.trouble(&fault))?;
+            }
+            None => {
+                let path = self.receipt_file(&upload.head.id);
+                in_background(move || disk::remove(&path)).await.map_err(|fault| self.trouble(&fault))?;
+                *phase = Phase::Gone;
+            }
+        }
+        self.drop_entry(upload);
+        Ok(())
+    }
+
+    /// When an upload is forgotten if nothing more is heard of it.
+    pub fn expires(&self, upload: &Upload) -> SystemTime {
+        let facts = upload.facts();
+        let limit = if facts.begun { self.rules.expire } else { self.rules.expire.min(EMPTY_LIMIT) };
+        facts.touched + limit
+    }
+
+    /// Forgets what has expired and closes what nobody is at.
+    pub async fn sweep(&self) {
+        let all: Vec<Arc<Upload>> = self.shelf().by_id.values().cloned().collect();
+        for upload in all {
+            let Ok(mut phase) = upload.phase.try_lock() else { continue };
+            let idle = upload.users.load(Ordering::SeqCst) == 0 && !matches!(*phase, Phase::Checking(..));
+            if idle && self.expires(&upload) <= SystemTime::now() {
+                let _ = self.give_up(&upload, &mut phase).await;
+            } else if idle && matches!(&*phase, Phase::Open(opened) if opened.used.elapsed() >= OPEN_LIMIT) {
+                close(&mut phase).await;
+            }
+        }
+    }
+
+    /// Forgets what is known of files that are gone or changed.
+    pub fn sweep_known(&self) {
+        self.known.sweep(|path, stamp| {
+            let parts: Vec<&str> = path.split('/').collect();
+            self.root.file(&parts).and_then(|file| disk::stamp(&file).ok()).as_ref() == Some(stamp)
+        });
+    }
+
+    /// Closes all files cleanly.
+    pub async fn close_all(&self) {
+        let all: Vec<Arc<Upload>> = self.shelf().by_id.values().cloned().collect();
+        for upload in all {
+            close(&mut *upload.phase.lock().await).await;
+        }
+    }
+
+    fn place(&self, id: &Id, file: &str) -> Place {
+        Place::received(&self.uploads, id.as_str(), file)
+    }
+}
+
+/// Opens what a record describes; `None` when there is no such record.
+fn open(place: &Place) -> Result<Option<PartialFile>, Fault> {
+    let mut tries = 0;
+    let slot = loop {
+        match Slot::take(place.clone()) {
+            // Our own last use of it may still be ending on another thread.
+            Err(fault) if fault.kind == Kind::Held && tries < 50 => tries += 1,
+            other => break other?,
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    match slot.record().is_some() {
+        true => slot.resume().map(Some),
+        false => Ok(None),
+    }
+}
+
+async fn close(phase: &mut Phase) {
+    if let Phase::Open(opened) = std::mem::replace(phase, Phase::Closed) {
+        // What fails here was not promised: every acknowledged byte is durable already.
+        let _ = opened.file.keep().await;
+    }
+}
+
+/// Hashes beside the transfer what the client will want to see at the end.
+fn follower(file: &PartialFile, head: &Head) -> Option<Follower> {
+    let follows = |algorithm: &Algorithm| matches!(algorithm, Algorithm::Md5 | Algorithm::Sha256);
+    let wanted: Vec<Algorithm> = head.want.iter().copied().filter(follows).collect();
+    (!wanted.is_empty()).then(|| file.follow(&wanted))
+}
+
+/// The last part of a name.
+pub fn leaf(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
+fn new_id() -> Result<Id, Box<Problem>> {
+    let mut bits = [0; 16];
+    // An id that can be guessed would be no secret.
+    match getrandom::fill(&mut bits) {
+        Ok(()) => Ok(Id::new(bits)),
+        Err(_) => Err(Box::new(Problem::new(Reason::Server, "the system gives no random numbers"))),
+    }
+}
+
+fn write_head(head: &Head, begin: &Begin) -> Record {
+    let mut record = Record::new(RecordKind::Receive, "", leaf(&head.name), head.layout.chunk_size());
+    record.length = Some(head.layout.length());
+    record.if_exists = begin.if_exists;
+    let session = &mut record.session;
+    let mut set = |key: &str, value: &str| drop(session.insert(key.into(), value.into()));
+    set("domain", &head.domain);
+    set("key", head.key.as_str());
+    set("folder", &head.folder);
+    set("name", &head.name);
+    if let Some(modified) = &head.modified {
+        set("modified", modified);
+    }
+    if let Some(md5) = &begin.md5 {
+        set("md5", &md5.hex());
+    }
+    if !head.want.is_empty() {
+        set("want", &head.want.iter().map(|algorithm| algorithm.name()).collect::<Vec<_>>().join(" "));
+    }
+    record
+}
+
+fn read_head(id: &Id, record: &Record) -> Option<(Head, Option<Digest>)> {
+    if record.kind != RecordKind::Receive {
+        return None;
+    }
+    let get = |key: &str| record.session.get(key).and_then(toml::Value::as_str);
+    let head = Head {
+        id: id.clone(),
+        domain: get("domain")?.to_string(),
+        key: Id::parse(get("key")?)?,
+        folder: get("folder")?.to_string(),
+        name: get("name")?.to_string(),
+        layout: Layout::new(record.length?, record.chunk_size),
+        modified: get("modified").map(str::to_string),
+        want: wanted(&get("want").unwrap_or_default().split(' ').map(str::to_string).collect::<Vec<_>>()),
+    };
+    Some((head, get("md5").and_then(|text| Digest::from_hex(Algorithm::Md5, text))))
+}
+
+/// Runs work that may wait for the disk off the threads that serve connections.
+pub async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(e) => Err(Fault::new(Kind::Other, format!("a disk thread ended early: {e}"))),
+    }
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(dir).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
+}
+
+fn old(path: &Path, limit: Duration) -> bool {
+    let changed = std::fs::symlink_metadata(path).and_then(|meta| meta.modified());
+    changed.is_ok_and(|changed| changed.elapsed().is_ok_and(|age| age > limit))
+}
+
+fn remove_unless_locked(data: &Path) {
+    if let Ok(Some(file)) = disk::open_existing(data)
+        && disk::try_lock(&file, data).unwrap_or(false)
+    {
+        let _ = disk::remove(data);
+    }
+}
+
+/// The chunks of `held` that are not whole.
+pub fn missing(layout: &Layout, held: &crate::byteset::ByteSet) -> crate::byteset::IndexSet {
+    let gaps = held.missing(layout.whole());
+    gaps.map(|gap| ByteRange::new(layout.index_of(gap.start), layout.index_of(gap.end - 1) + 1)).collect()
+}
