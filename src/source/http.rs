@@ -160,6 +160,10 @@ fn part(answer: Response, mut head: Head, from: u64, end: Option<u64>) -> Result
         return unfit("its range and its length contradict each other");
     }
     head.total = total;
+    if range.start == 0 && total == Some(range.end) {
+        // All of it in one range: fields that speak of the body speak of the file.
+        head.digests = digest_fields::offered(&answer.headers, true).whole;
+    }
     let body = Incoming { answer, left: Some(range.len()) };
     Ok(Answer::Part { head, end: range.end, body: Box::new(body) })
 }
