@@ -216,14 +216,18 @@ pub fn is_still(file: &File, path: &Path) -> bool {
 
 /// What tells this file from its next version.
 pub fn stamp(file: &File) -> io::Result<Stamp> {
-    let meta = file.metadata()?;
-    Ok(Stamp {
+    Ok(stamp_of(&file.metadata()?))
+}
+
+/// The same, of metadata that is at hand.
+pub fn stamp_of(meta: &std::fs::Metadata) -> Stamp {
+    Stamp {
         size: meta.len(),
         mtime: format!("{}.{:09}", meta.mtime(), meta.mtime_nsec()),
         ctime: Some(format!("{}.{:09}", meta.ctime(), meta.ctime_nsec())),
         device: meta.dev(),
         inode: meta.ino(),
-    })
+    }
 }
 
 /// Writes all of `bytes` at `at`; no cursor is involved.

@@ -135,6 +135,8 @@ pub struct Record {
     pub done_sums: Vec<u64>,
     /// Durable runs of chunks that are not done.
     pub within: Vec<Piece>,
+    /// Chunks of which the remote holds bytes of an older version of the source (upload): they are sent anew.
+    pub stale: IndexSet,
     /// Runs that are written and not yet durable; they count only under `recent_boot`.
     pub recent: Vec<Piece>,
     /// The boot id under which `recent` counts.
@@ -143,7 +145,8 @@ pub struct Record {
     pub updated: SystemTime,
     /// What the remote calls this content.
     pub validator: Validator,
-    /// The local data file as it was at a clean end; absent while a process is at it and after a kill.
+    /// The local data file as it was at a clean end; absent while a process is at it and after a kill. Of an upload,
+    /// always: the source as it was when the bytes in this record were read.
     pub stamp: Option<Stamp>,
     /// Who is at it.
     pub owner: Option<Owner>,
@@ -196,6 +199,8 @@ struct Text {
     checksum: Option<String>,
     #[serde(default)]
     done: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    stale: String,
     updated: toml::value::Datetime,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     within: BTreeMap<String, String>,
@@ -257,6 +262,7 @@ impl Record {
             done: IndexSet::new(),
             done_sums: Vec::new(),
             within: Vec::new(),
+            stale: IndexSet::new(),
             recent: Vec::new(),
             recent_boot: None,
             updated: SystemTime::UNIX_EPOCH,
@@ -329,6 +335,7 @@ impl Record {
             if_exists: self.if_exists,
             checksum: self.checksum.as_ref().map(Digest::to_string),
             done: self.done.to_string(),
+            stale: self.stale.to_string(),
             updated: datetime(self.updated),
             within: within.into_iter().map(|(index, runs)| (index, runs.to_string())).collect(),
             recent: self
@@ -397,7 +404,8 @@ impl Text {
             return Err(damaged("it has too many chunks"));
         }
         record.done = IndexSet::parse(&self.done).map_err(|e| damaged(&e.to_string()))?;
-        if record.done.end() > layout.count() {
+        record.stale = IndexSet::parse(&self.stale).map_err(|e| damaged(&e.to_string()))?;
+        if record.done.end().max(record.stale.end()) > layout.count() {
             return Err(damaged("it counts chunks past the end of the file"));
         }
         let hashes = self.hashes.unwrap_or_default();
@@ -501,6 +509,7 @@ mod tests {
             vec![Piece { range: ByteRange::new(505, 510), sum: 7 }, Piece { range: ByteRange::new(510, 520), sum: 8 }];
         record.recent_boot = Some("b".into());
         record.updated = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        record.stale = IndexSet::parse("7").unwrap();
         record.validator.etag = Some("\"5f3c-abc\"".into());
         record.checksum = Digest::parse("md5:25f9e794323b453885f5181f1b624d0b");
         record.session.insert("upload".into(), "https://example.org/u/1".into());

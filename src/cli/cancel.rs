@@ -6,8 +6,6 @@ use std::path::PathBuf;
 
 /// The flags of `onward cancel`.
 #[derive(Debug, Clone, Default, Args)]
-#[command(long_about = "Forget an unfinished transfer: tell the server, then remove the .partial and its record. An \
-upload's source is never touched.")]
 pub struct Cancel {
     /// The file, an upload's source, the .partial or the record
     #[arg(value_name = "PATH", required = true, value_hint = ValueHint::FilePath)]

@@ -7,10 +7,6 @@ use std::path::PathBuf;
 
 /// The flags of `onward download`.
 #[derive(Debug, Clone, Default, Args)]
-#[command(long_about = "Download files; the same command again continues.
-
-Each file arrives as NAME.partial with its record NAME.partial.toml beside it, and gets its name only when it is \
-complete and checked. One file's failure does not stop the others. The path of each finished file goes to stdout.")]
 pub struct Download {
     /// What to download
     #[arg(value_name = "URL", required_unless_present = "input", value_hint = ValueHint::Url)]

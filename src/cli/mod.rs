@@ -50,22 +50,46 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Download files; the same command again continues
+    ///
+    /// Each file arrives as NAME.partial with its record NAME.partial.toml beside it, and gets its name only when it is
+    /// complete and checked. One file's failure does not stop the others. The path of each finished file goes to stdout.
     #[command(visible_alias = "get", after_long_help = exit_codes())]
     Download(Download),
     /// Upload files to `onward serve`; the same command again continues
+    ///
+    /// DEST is a URL. With several FILEs, with --name, or when it ends in `/`, it is a folder and the name is appended. The
+    /// record of an unfinished upload lies beside its source. Content that the server already has is not sent. The URL
+    /// of each finished file goes to stdout.
     #[command(visible_alias = "put", after_long_help = exit_codes())]
     Upload(Upload),
     /// Receive uploads into a folder and serve its files
+    ///
+    /// The first line on stdout is the base URL. Browsers, curl, wget and `onward download` can fetch and resume; `onward
+    /// upload` can send. Unfinished uploads are kept in .onward/ under the folder, which is never served. A token is
+    /// required unless only this machine can connect; it is also the password of a browser login, with any user name.
     Serve(Serve),
     /// Finish what was left unfinished, with nothing given again
+    ///
+    /// PATH is a folder, the file itself, an upload's source, the .partial or the .partial.toml. What a record cannot hold,
+    /// such as a password, must be given again, and the message says which. A record that is not yours, or that others
+    /// may write, is shown and not followed unless --trust names it.
     #[command(after_long_help = exit_codes())]
     Resume(Resume),
     /// List what is unfinished
+    ///
+    /// How much is done, where it comes from or goes to, and whether a process is at it. Reads the records only: no
+    /// network, no lock.
     Status(Status),
     /// Forget an unfinished transfer, here and at the server
+    ///
+    /// Tells the server, then removes the .partial and its record. An upload's source is never touched.
     #[command(after_long_help = exit_codes())]
     Cancel(Cancel),
-    /// Prove the installation: move a file both ways, killed half-way, on this machine alone
+    /// Prove the installation: move a file both ways, killed half-way
+    ///
+    /// Starts `onward serve` on a free loopback port in a temporary folder, makes a file, uploads it and kills the upload
+    /// half-way, resumes it, downloads the file back with another kill, compares the MD5s, and says what had to move
+    /// twice. Everything is removed afterwards.
     Demo(Demo),
     /// Print the completion script of a shell
     Completions(Completions),

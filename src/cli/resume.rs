@@ -6,11 +6,6 @@ use std::path::PathBuf;
 
 /// The flags of `onward resume`.
 #[derive(Debug, Clone, Default, Args)]
-#[command(long_about = "Finish what was left unfinished, downloads and uploads alike, with nothing given again.
-
-PATH is a folder, the file itself, an upload's source, the .partial or the .partial.toml. What a record cannot hold, \
-such as a password, must be given again, and the message says which. A record that is not yours, or that others may \
-write, is shown and not followed unless --trust names it.")]
 pub struct Resume {
     /// Where to look [default: this folder]
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]

@@ -8,11 +8,6 @@ use std::time::Duration;
 
 /// The flags of `onward serve`.
 #[derive(Debug, Clone, Default, Args)]
-#[command(long_about = "Receive uploads into a folder and serve its files.
-
-The first line on stdout is the base URL. Browsers, curl, wget and `onward download` can fetch and resume; \
-`onward upload` can send. Unfinished uploads are kept in .onward/ under the folder, which is never served. A token is \
-required unless only this machine can connect; it is also the password of a browser login, with any user name.")]
 pub struct Serve {
     /// The folder [default: this one]
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]

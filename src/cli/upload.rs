@@ -7,11 +7,6 @@ use std::path::PathBuf;
 
 /// The flags of `onward upload`.
 #[derive(Debug, Clone, Default, Args)]
-#[command(long_about = "Upload files to `onward serve`; the same command again continues.
-
-DEST is a URL. With several FILEs, or when it ends in `/`, it is a folder and each name is appended. The record of an \
-unfinished upload lies beside its source. Content that the server already has is not sent. The URL of each finished \
-file goes to stdout.")]
 #[command(override_usage = "onward upload [OPTIONS] FILE... DEST\n       onward upload [OPTIONS] -t DEST FILE...")]
 pub struct Upload {
     /// What to upload, and at last the URL to upload to

@@ -1,14 +1,17 @@
 //! One file a subcommand, wiring only; here the one place that knows which is which, and the runtimes they run on.
 
+mod cancel;
 mod completions;
 pub mod download;
 pub mod link;
 mod man;
+mod resume;
 mod run;
 mod serve;
 mod signals;
 mod status;
 mod unfinished;
+pub mod upload;
 
 pub use signals::Signals;
 
@@ -29,12 +32,15 @@ pub fn run(command: Command, report: &Arc<Report>, stop: Stop) -> Result<(), Fau
             download::run(settings, &observer, &stop)
         }
         Command::Man => man::run(),
+        Command::Resume(settings) => resume::run(settings, report, &stop),
+        Command::Cancel(settings) => run::block_on(cancel::run(settings, report))?,
         Command::Serve(settings) => serve::run(settings, observer, &stop),
         Command::Status(settings) => status::run(&settings, &*observer),
-        _ => {
-            let _ = (observer, stop);
-            Err(Fault::new(Kind::Other, "this command is still being built"))
+        Command::Upload(settings) => {
+            report.expect(settings.files.len() as u64);
+            upload::run(settings, &observer, &stop)
         }
+        _ => Err(Fault::new(Kind::Other, "this command is still being built")),
     }
 }
 

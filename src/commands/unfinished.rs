@@ -42,7 +42,10 @@ impl Unfinished {
                 let doubt = misfit(&sidecar, &record);
                 Ok((record, doubt))
             }
-            Ok(Sidecar::Doubtful(record, doubt)) => Ok((record, Some(doubt))),
+            Ok(Sidecar::Doubtful(record, doubt)) => {
+                let doubt = misfit(&sidecar, &record).unwrap_or(doubt);
+                Ok((record, Some(doubt)))
+            }
             Ok(Sidecar::Damaged(why)) => Err(format!("the record is damaged: {why}")),
             Err(fault) => Err(fault.what),
         };
@@ -60,6 +63,11 @@ impl Unfinished {
             Ok((_, doubt)) => doubt.as_deref(),
             Err(why) => Some(why),
         }
+    }
+
+    /// Whether the record speaks of the file it lies beside.
+    pub fn fits(&self) -> bool {
+        self.record().is_some_and(|record| misfit(&self.sidecar, record).is_none())
     }
 
     /// The local file: a download's target, an upload's source.

@@ -54,7 +54,7 @@ pub fn remote_name(dest: &Url, source: &Path, name: Option<&str>) -> Result<Url,
 pub fn parse_checksum(text: &str) -> Result<Digest, Fault> {
     Digest::parse(text).ok_or_else(|| {
         usage(format!("\"{}\" is not a checksum", text.escape_debug()))
-            .hint("write ALG:HEX, as in sha256:9f86d0…; md5, sha-1, sha-256, sha-512 and crc32c are known")
+            .hint("write ALG:HEX, as in sha256:9f86d0…; md5, sha-1, sha-256, sha-512, blake3 and crc32c are known")
     })
 }
 

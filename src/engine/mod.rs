@@ -6,6 +6,7 @@ mod overlap;
 pub mod pace;
 pub mod pour;
 pub mod pull;
+pub mod push;
 pub mod retry;
 pub mod spans;
 mod stop;

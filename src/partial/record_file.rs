@@ -103,13 +103,18 @@ pub struct RecordFile {
 impl RecordFile {
     /// Takes the lock on the record of `source` on its way to `destination` and reads it. Another process that is at
     /// it is a fault of kind `Held`.
-    pub fn take(source: &Path, destination: &str) -> Result<Self, Fault> {
-        let beside = Place::beside(source, destination);
+    pub fn take(source: &Path, destination: &str, trust: bool) -> Result<Self, Fault> {
+        let beside = Place { trust, ..Place::beside(source, destination) };
+        let in_state = Place::in_state(source, destination).map(|place| Place { trust, ..place });
+        let is_there = |place: &Place| place.sidecar().try_exists().unwrap_or(false);
+        if let Some(place) = in_state.as_ref().filter(|place| is_there(place) && !is_there(&beside)) {
+            return Self::at(place.clone());
+        }
         let refused = match Self::at(beside.clone()) {
             Err(fault) if fault.kind == FaultKind::Local => fault,
             other => return other,
         };
-        if let Some(place) = Place::in_state(source, destination) {
+        if let Some(place) = in_state {
             let at = disk::create_dirs(&disk::folder_of(&place.sidecar())).and_then(|()| Self::at(place));
             match at {
                 Err(fault) if fault.kind == FaultKind::Local => {}
@@ -308,7 +313,7 @@ mod tests {
     fn saved_left_found_again_and_removed() {
         let dir = tempfile::tempdir().unwrap();
         let source = source(&dir);
-        let mut file = RecordFile::take(&source, DEST).unwrap();
+        let mut file = RecordFile::take(&source, DEST, false).unwrap();
         assert!(file.record().is_none() && file.problem().is_none());
         file.save(&record()).unwrap();
         let sidecar = file.place().sidecar();
@@ -316,7 +321,7 @@ mod tests {
         assert!(name.starts_with("f.") && name.ends_with(".partial.toml") && name.len() == 1 + 9 + 13, "{name}");
         assert_eq!(std::fs::metadata(&sidecar).unwrap().permissions().mode() & 0o777, 0o600);
         file.leave(&record()).unwrap();
-        let again = RecordFile::take(&source, DEST).unwrap();
+        let again = RecordFile::take(&source, DEST, false).unwrap();
         assert_eq!(again.record().unwrap().length, Some(100));
         assert!(again.record().unwrap().owner.is_none());
         let place = Place::of_sidecar(&sidecar, again.record().unwrap()).unwrap();
@@ -329,21 +334,21 @@ mod tests {
     fn one_at_a_time_and_a_stale_lock_is_no_obstacle() {
         let dir = tempfile::tempdir().unwrap();
         let source = source(&dir);
-        let mut first = RecordFile::take(&source, DEST).unwrap();
-        assert_eq!(RecordFile::take(&source, DEST).err().unwrap().kind, FaultKind::Held);
-        assert!(RecordFile::take(&source, "http://h/other").is_ok(), "another destination is another upload");
+        let mut first = RecordFile::take(&source, DEST, false).unwrap();
+        assert_eq!(RecordFile::take(&source, DEST, false).err().unwrap().kind, FaultKind::Held);
+        assert!(RecordFile::take(&source, "http://h/other", false).is_ok(), "another destination is another upload");
         first.save(&record()).unwrap();
-        let told = RecordFile::take(&source, DEST).err().unwrap();
+        let told = RecordFile::take(&source, DEST, false).err().unwrap();
         assert!(told.what.contains(&std::process::id().to_string()), "{told}");
         drop(first);
         std::fs::write(Place::beside(&source, DEST).lock(), "").unwrap();
-        assert!(RecordFile::take(&source, DEST).unwrap().record().is_some());
+        assert!(RecordFile::take(&source, DEST, false).unwrap().record().is_some());
     }
 
     #[test]
     fn who_finds_a_foreign_token_stops() {
         let dir = tempfile::tempdir().unwrap();
-        let mut file = RecordFile::take(&source(&dir), DEST).unwrap();
+        let mut file = RecordFile::take(&source(&dir), DEST, false).unwrap();
         file.save(&record()).unwrap();
         file.save(&record()).unwrap();
         disk::replace(&file.place().sidecar(), record().to_toml().as_bytes(), false).unwrap();
@@ -356,20 +361,20 @@ mod tests {
     fn a_record_that_is_not_ours_is_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let source = source(&dir);
-        let mut file = RecordFile::take(&source, DEST).unwrap();
+        let mut file = RecordFile::take(&source, DEST, false).unwrap();
         file.save(&record()).unwrap();
         let sidecar = file.place().sidecar();
         drop(file);
         std::fs::set_permissions(&sidecar, PermissionsExt::from_mode(0o644)).unwrap();
-        assert_eq!(RecordFile::take(&source, DEST).err().unwrap().kind, FaultKind::Refused);
+        assert_eq!(RecordFile::take(&source, DEST, false).err().unwrap().kind, FaultKind::Refused);
         std::fs::set_permissions(&sidecar, PermissionsExt::from_mode(0o600)).unwrap();
         std::fs::write(&sidecar, "rubbish").unwrap();
-        let found = RecordFile::take(&source, DEST).unwrap();
+        let found = RecordFile::take(&source, DEST, false).unwrap();
         assert!(found.record().is_none() && found.problem().unwrap().contains("damaged"));
         drop(found);
         let other = Record { file: "g".into(), ..record() };
         disk::replace(&sidecar, other.to_toml().as_bytes(), false).unwrap();
-        assert!(RecordFile::take(&source, DEST).unwrap().record().is_none());
+        assert!(RecordFile::take(&source, DEST, false).unwrap().record().is_none());
         assert_eq!(Place::of_sidecar(&sidecar, &other), None);
         assert_eq!(Place::of_sidecar(&sidecar, &Record { file: "../f".into(), ..record() }), None);
         assert_eq!(Place::of_sidecar(&sidecar, &Record { file: "/etc/passwd".into(), ..record() }), None);

@@ -97,6 +97,14 @@ impl Report {
         self.lock().tally.expected = files;
     }
 
+    /// Says something that belongs to no file and is no failure; a JSON reader learns it from the summary.
+    pub fn note(&self, text: &str) {
+        let inner = &mut *self.lock();
+        if !inner.choice.quiet && inner.choice.style != Style::Json {
+            message(&format!("onward: {}", clean(text)));
+        }
+    }
+
     /// Shows how the run ended and gives the exit code.
     pub fn end(&self, outcome: Result<(), Fault>) -> u8 {
         if let Err(fault) = outcome {

@@ -7,7 +7,8 @@ use url::Url;
 
 fuzz_target!(|data: &[u8]| {
     let Some((which, text)) = split(data) else { return };
-    let (Ok(home), Ok(abroad)) = (Url::parse("http://www.example.org/dir/x"), Url::parse("http://other.org/dir/x")) else {
+    let (Ok(home), Ok(abroad)) = (Url::parse("http://www.example.org/dir/x"), Url::parse("http://other.org/dir/x"))
+    else {
         return;
     };
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);

@@ -40,7 +40,8 @@ fuzz_target!(|data: &[u8]| {
         }
         8 => {
             let Some(chunks) = hs::read_digests_query(text) else { return };
-            assert_eq!(hs::read_digests_query(&hs::digests_query(&chunks)), Some(chunks));
+            let printed = hs::digests_query(&chunks);
+            assert_eq!(hs::read_digests_query(printed.trim_start_matches('?')), Some(chunks));
         }
         9 => {
             if let Ok(problem) = serde_json::from_str::<hs::Problem>(text) {
@@ -49,7 +50,9 @@ fuzz_target!(|data: &[u8]| {
         }
         10 => {
             if let Ok(parts) = names::parts(text) {
-                assert!(!parts.is_empty() && parts.iter().all(|part| !part.is_empty() && !part.contains(['/', '\\', '\0'])));
+                assert!(
+                    !parts.is_empty() && parts.iter().all(|part| !part.is_empty() && !part.contains(['/', '\\', '\0']))
+                );
                 assert!(parts.iter().all(|part| *part != "." && *part != ".." && !names::private(part)));
             }
         }

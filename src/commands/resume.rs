@@ -1,0 +1,252 @@
+//! `onward resume`: turns the records that are found into the same settings that `download` and `upload` take.
+//!
+//! Records are untrusted input. One that may be somebody else's is shown and not followed, unless `--trust` names it;
+//! one that speaks of another file than the one it lies beside is never followed. Every record is looked at again,
+//! under its lock, by whoever goes on with it.
+
+use super::unfinished::{self, Search, Unfinished};
+use super::{download, link};
+use crate::config::{Download, Existing, Fetch, Resume, Send, Upload, parse_url};
+use crate::disk::shown;
+use crate::engine::Stop;
+use crate::event::{Event, FileId, Observer};
+use crate::fault::{Fault, Kind as FaultKind};
+use crate::net;
+use crate::record::{IfExists, Kind, Record};
+use crate::report::{NO_FILE, Report};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use url::Url;
+
+/// What there is to do.
+struct Plan {
+    /// The downloads to go on with.
+    pub download: Download,
+    /// The uploads to go on with.
+    pub upload: Upload,
+    /// What cannot be gone on with, and why.
+    pub problems: Vec<Fault>,
+    /// Uploads of others, which `serve` has received in part: their senders go on with them.
+    pub received: usize,
+}
+
+impl Plan {
+    /// How many files there are to go on with.
+    pub fn files(&self) -> usize {
+        self.download.files.len() + self.upload.files.len()
+    }
+}
+
+/// Goes on with all that `settings` find and may be followed.
+pub fn run(settings: Resume, report: &Arc<Report>, stop: &Stop) -> Result<(), Fault> {
+    let plan = plan(settings);
+    let observer: Arc<dyn Observer> = report.clone();
+    report.expect((plan.files() + plan.problems.len()) as u64);
+    if plan.files() == 0 && plan.problems.is_empty() {
+        report.note(match plan.received {
+            0 => "nothing is unfinished here",
+            _ => "nothing is unfinished here but what others are uploading; they go on with it",
+        });
+    }
+    plan.problems.into_iter().for_each(|problem| observer.on(NO_FILE, &Event::Failed(problem)));
+    if !plan.download.files.is_empty() {
+        download::run(plan.download, &observer, stop)?;
+    }
+    Ok(())
+}
+
+/// Looks for records and decides about each.
+fn plan(settings: Resume) -> Plan {
+    let Search { found, problems } = unfinished::find(&settings.paths, settings.recursive);
+    let mut plan = Plan {
+        download: Download {
+            files: Vec::new(),
+            first: 0,
+            dir: PathBuf::from("."),
+            create_dirs: false,
+            dry_run: false,
+            work: settings.work.clone(),
+            link: settings.link.clone(),
+        },
+        upload: Upload { files: Vec::new(), first: 0, work: settings.work.clone(), link: settings.link.clone() },
+        problems,
+        received: 0,
+    };
+    for one in found {
+        if let Err(fault) = plan.add(&one, &settings) {
+            plan.problems.push(fault);
+        }
+    }
+    plan.upload.first = plan.download.files.len() as FileId;
+    plan
+}
+
+impl Plan {
+    fn add(&mut self, one: &Unfinished, settings: &Resume) -> Result<(), Fault> {
+        if one.record().is_some_and(|record| record.kind == Kind::Receive) {
+            self.received += 1;
+            return Ok(());
+        }
+        let trust = is_trusted(one, &settings.trust);
+        let record = usable(one, trust, "would")?;
+        if !is_wanted(record, &settings.to) {
+            return Ok(());
+        }
+        let url = whole_url(one, record, &settings.link)?;
+        let existing = match record.if_exists {
+            IfExists::Fail => Existing::Refuse,
+            IfExists::Replace => Existing::Replace,
+        };
+        match record.kind {
+            Kind::Download => {
+                let (output, checksum) = (Some(one.file()), record.checksum.clone());
+                self.download.files.push(Fetch { url, output, checksum, existing, trust });
+            }
+            Kind::Upload => self.upload.files.push(Send { source: one.file(), dest: url, existing, trust }),
+            Kind::Receive => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whether `--trust` names this record, its data file or its file.
+pub fn is_trusted(one: &Unfinished, trust: &[PathBuf]) -> bool {
+    let same = |a: &Path, b: &Path| std::path::absolute(a).ok() == std::path::absolute(b).ok();
+    trust.iter().any(|path| {
+        same(path, &one.sidecar)
+            || same(path, &one.file())
+            || same(&crate::disk::with_suffix(path, ".toml"), &one.sidecar)
+    })
+}
+
+/// Whether `--to` leaves this record in. Downloads have no destination to choose by.
+pub fn is_wanted(record: &Record, to: &[String]) -> bool {
+    let is = |to: &String| *to == record.url || to.parse::<Url>().is_ok_and(|to| net::shown(&to) == record.url);
+    to.is_empty() || record.kind == Kind::Download || to.iter().any(is)
+}
+
+/// The record, if it may be followed.
+pub fn usable<'a>(one: &'a Unfinished, trust: bool, would: &str) -> Result<&'a Record, Fault> {
+    let place = shown(&one.sidecar);
+    let (record, doubt) = match &one.content {
+        Ok((record, doubt)) => (record, doubt),
+        Err(why) => {
+            return Err(Fault::new(FaultKind::Local, format!("{place}: {why}"))
+                .hint("give the whole command again, or remove that file to forget the transfer"));
+        }
+    };
+    match doubt {
+        None => Ok(record),
+        Some(doubt) if !one.fits() => Err(Fault::new(FaultKind::Local, format!("{place} is not followed: {doubt}"))
+            .hint("remove it, unless you know who put it there")),
+        Some(_) if trust => Ok(record),
+        Some(doubt) => {
+            let (file, url) = (shown(&one.file()), &record.url);
+            let deed = match record.kind {
+                Kind::Upload => format!("it {would} send {file} to {url}"),
+                _ => format!("it {would} fetch {url} into {file}"),
+            };
+            Err(Fault::new(FaultKind::Local, format!("{place} may be somebody else's ({doubt}): {deed}"))
+                .hint(format!("if that is what you want, add --trust {place}")))
+        }
+    }
+}
+
+/// The record's URL with all that is needed for it: what a record cannot hold must have been given again.
+fn whole_url(one: &Unfinished, record: &Record, given: &crate::config::Link) -> Result<Url, Fault> {
+    let file = shown(&one.file());
+    let url = parse_url(&record.url)
+        .map_err(|fault| Fault::new(FaultKind::Local, format!("{}: {}", shown(&one.sidecar), fault.what)))?;
+    let known = link::access(given, &mut url.clone())?.names();
+    let missing: Vec<&str> =
+        record.needs.iter().map(String::as_str).filter(|need| !known.iter().any(|known| known == need)).collect();
+    let [first, ..] = missing[..] else { return Ok(url) };
+    let hint = match first {
+        "url" => "its URL holds a secret: give the first command again, with the whole URL".to_string(),
+        "header:authorization" => "log in again with -u, --token-file, --netrc or -H 'Authorization: …'".to_string(),
+        _ => match first.strip_prefix("header:") {
+            Some(header) => format!("give it again with -H '{header}: …'"),
+            None => "give the first command again".to_string(),
+        },
+    };
+    Err(Fault::new(FaultKind::Refused, format!("{file} needs what no record holds: {}", missing.join(", ")))
+        .kept("nothing was changed")
+        .hint(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Link, Secret, Work};
+    use crate::disk;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn settings(path: &Path) -> Resume {
+        Resume {
+            paths: vec![path.to_owned()],
+            recursive: false,
+            to: Vec::new(),
+            trust: Vec::new(),
+            work: Work::default(),
+            link: Link::default(),
+        }
+    }
+
+    fn plant(folder: &Path, name: &str, record: &Record) -> PathBuf {
+        let path = folder.join(name);
+        disk::replace(&path, record.to_toml().as_bytes(), false).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_record_becomes_what_the_command_line_would_have_been() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut record = Record::new(Kind::Download, "https://h/a", "a", 10);
+        record.if_exists = IfExists::Replace;
+        record.checksum = crate::digest::Digest::parse("md5:25f9e794323b453885f5181f1b624d0b");
+        plant(dir.path(), "a.partial.toml", &record);
+        plant(dir.path(), "s.00112233.partial.toml", &Record::new(Kind::Upload, "https://one/s", "s", 10));
+        plant(dir.path(), "s.44556677.partial.toml", &Record::new(Kind::Upload, "https://two/s", "s", 10));
+        plant(dir.path(), "id.partial.toml", &Record::new(Kind::Receive, "", "x", 10));
+        let all = plan(settings(dir.path()));
+        assert!(all.problems.is_empty() && all.received == 1 && all.files() == 3 && all.upload.first == 1);
+        let fetch = &all.download.files[0];
+        assert_eq!((fetch.url.as_str(), fetch.output.as_deref()), ("https://h/a", Some(&*dir.path().join("a"))));
+        assert_eq!((fetch.existing, &fetch.checksum), (Existing::Replace, &record.checksum));
+        let to = vec!["https://two/s".to_string()];
+        let one = plan(Resume { to, ..settings(&dir.path().join("s")) });
+        assert_eq!(one.upload.files.iter().map(|send| send.dest.as_str()).collect::<Vec<_>>(), ["https://two/s"]);
+    }
+
+    #[test]
+    fn a_planted_record_is_shown_and_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = plant(dir.path(), "a.partial.toml", &Record::new(Kind::Download, "http://evil/x", "a", 10));
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o664)).unwrap();
+        let refused = plan(settings(dir.path()));
+        assert_eq!(refused.files(), 0);
+        assert!(refused.problems[0].what.contains("it would fetch http://evil/x into"), "{}", refused.problems[0]);
+        for trust in ["a.partial.toml", "a.partial", "a"] {
+            let trusting = Resume { trust: vec![dir.path().join(trust)], ..settings(dir.path()) };
+            assert!(plan(trusting).download.files[0].trust, "{trust}");
+        }
+        let elsewhere = plant(dir.path(), "b.partial.toml", &Record::new(Kind::Download, "http://evil/x", "../b", 10));
+        let trusting = Resume { trust: vec![elsewhere], ..settings(&dir.path().join("b")) };
+        let never = plan(trusting);
+        assert!(never.files() == 0 && never.problems[0].what.contains("not followed"));
+    }
+
+    #[test]
+    fn what_a_record_cannot_hold_is_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut record = Record::new(Kind::Download, "https://h/a", "a", 10);
+        record.needs = vec!["header:authorization".into(), "header:x-key".into()];
+        plant(dir.path(), "a.partial.toml", &record);
+        let fault = &plan(settings(dir.path())).problems[0];
+        assert_eq!(fault.code(), 6);
+        assert!(fault.what.contains("header:authorization, header:x-key"), "{fault}");
+        let headers = vec![("X-Key".into(), Secret::new("k"))];
+        let link = Link { token: Some(Secret::new("t")), headers, ..Link::default() };
+        assert_eq!(plan(Resume { link, ..settings(dir.path()) }).files(), 1);
+    }
+}

@@ -1,0 +1,555 @@
+//! Sends one local file to a remote: the life of an upload.
+//!
+//! What may be believed, and why nothing is ever mixed:
+//!
+//! 1. *The record with a fresh session is on disk before anything is sent*, so a lost answer to the opening leaves no
+//!    orphan: the next run opens the same session again.
+//! 2. *A receipt* is a range with its sum, added when the remote said "stored" and the source's stamp was still the one
+//!    under which the bytes were read. Receipts go to the record twice a second.
+//! 3. *Killed between "stored" and the record*: the remote is asked first in the next run, and its word wins. Bytes it
+//!    holds without a receipt of ours were read from the very source that the record's stamp describes; if that stamp
+//!    still fits they count, and their sums are read again from the source.
+//! 4. *The source changed* (size, mtime, ctime, inode): every chunk the remote holds is compared with the source, by
+//!    the remote's own digests where it shows them and by our receipts otherwise. What differs is *stale*: that mark and
+//!    the new stamp reach the record in one step, before the first changed byte is sent.
+//! 5. *The whole* is closed with the sum combined from all receipts: what the remote stored is what was sent.
+//! 6. *Killed between the remote's "published" and the record's removal*: the next run asks, hears "complete", and
+//!    removes the record.
+
+mod keeper;
+mod local;
+mod patience;
+mod plan;
+mod settle;
+#[cfg(test)]
+mod tests;
+mod transfer;
+
+use crate::chunk::{Layout, MAX_CHUNKS};
+use crate::digest::{Algorithm, Digest};
+use crate::disk;
+use crate::engine::Stop;
+use crate::engine::meter::Meter;
+use crate::engine::pace::Pace;
+use crate::engine::retry::Policy;
+use crate::event::{Direction, Event, FileId, Observer, Outcome};
+use crate::fault::{Fault, Kind};
+use crate::net::{Net, shown};
+use crate::partial::ledger::Ledger;
+use crate::partial::record_file::RecordFile;
+use crate::record::{IfExists, Record};
+use crate::remote::{self, Closed, Destination, Held, Manifest, Published, Remote, Repeat, Session, State, Terms};
+use keeper::Keeper;
+use local::{Beside, Source};
+use patience::{Patience, Voice};
+use plan::Pieces;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Files up to this length are hashed before they are sent: it takes no time that anybody would notice.
+const SMALL: u64 = 8 << 20;
+/// An upload that is begun anew, or found wanting at its end, so often without a byte in between will not succeed.
+const MOST_ROUNDS: u32 = 5;
+
+/// What all uploads of a run share.
+#[derive(Clone)]
+pub struct Ground {
+    /// The network.
+    pub net: Rc<Net>,
+    /// The rate limit.
+    pub pace: Pace,
+    /// Who is told.
+    pub observer: Arc<dyn Observer>,
+    /// What ends it early.
+    pub stop: Stop,
+    /// When to try again.
+    pub policy: Policy,
+}
+
+/// One file to send.
+#[derive(Clone)]
+pub struct Job {
+    /// Its number in events.
+    pub file: FileId,
+    /// The local file.
+    pub source: PathBuf,
+    /// Where to.
+    pub destination: Destination,
+    /// What to do when the name is taken.
+    pub if_exists: IfExists,
+    /// A finished file of that name, whatever its content, counts as done.
+    pub keep_existing: bool,
+    /// The chunk size asked for, in bytes; a record that is gone on with has its own.
+    pub chunk_size: Option<u64>,
+    /// Connections, where a number is asked for.
+    pub connections: Option<u32>,
+    /// A source that is not the one of the record is a failure, not a reason to start over.
+    pub no_restart: bool,
+    /// Whether a record that somebody else may have written is believed.
+    pub trust: bool,
+}
+
+/// Sends the file of `job`. Runs on a `LocalSet`: pieces are tasks of this thread.
+pub async fn run(job: &Job, ground: &Ground) -> Result<Outcome, Fault> {
+    let connect =
+        async |saved: Option<&Session>| remote::choose(ground.net.clone(), job.destination.clone(), saved).await;
+    send(job, ground, connect).await
+}
+
+/// Sends the file of `job` to whatever remote `connect` gives.
+async fn send(
+    job: &Job,
+    ground: &Ground,
+    connect: impl AsyncFn(Option<&Session>) -> Result<Rc<dyn Remote>, Fault>,
+) -> Result<Outcome, Fault> {
+    let source = Source::open(&job.source)?;
+    let voice = Voice::new(job.file, ground.observer.clone());
+    let place = shown(&job.destination.url);
+    voice.tell(Event::Started {
+        name: disk::shown(&job.source),
+        direction: Direction::Upload,
+        remote: place.clone(),
+        total: Some(source.length()),
+    });
+    let file = RecordFile::take(&job.source, &place, job.trust)?;
+    if let Some(problem) = file.problem() {
+        voice.warn(problem);
+    }
+    let mut patience = Patience::new(ground.policy, ground.stop.clone(), voice.clone());
+    let saved = file.record().filter(|record| record.url == place).cloned();
+    let session = saved.as_ref().map(|record| Session(record.session.clone()));
+    let remote = patience.insist(async || connect(session.as_ref()).await).await?;
+    let mut upload = Upload::new(job, ground, source, remote, patience, voice)?;
+    let mut keeper = Keeper::new(file);
+    // What fails before the record is adopted leaves it as it is.
+    upload.adopt(saved).await?;
+    match upload.live(&mut keeper).await {
+        Ok(outcome) => keeper.remove().await.map(|()| outcome),
+        Err(fault) => upload.leave(keeper, fault).await,
+    }
+}
+
+/// Makes the remote of a record's session forget its upload.
+pub async fn abandon(destination: Destination, record: &Record, ground: &Ground) -> Result<(), Fault> {
+    let session = Session(record.session.clone());
+    let voice = Voice::new(0, ground.observer.clone());
+    let mut patience = Patience::new(ground.policy, ground.stop.clone(), voice);
+    let choose = async || remote::choose(ground.net.clone(), destination.clone(), Some(&session)).await;
+    let remote = patience.insist(choose).await?;
+    patience.insist(async || remote.abandon(&session).await).await
+}
+
+/// What is to be done next.
+enum Step {
+    /// Begin the session, or find it again.
+    Open,
+    /// Send what is missing.
+    Send,
+    /// Say that all is there.
+    Close,
+    /// The remote is checking the whole: ask again after this time.
+    Check(Duration),
+    /// The session is lost, for this reason: begin anew.
+    Anew(String),
+    /// A finished file has the name; its length, where told.
+    Taken(Option<u64>, Fault),
+    /// It is there.
+    Done(Published),
+}
+
+/// One upload under way.
+struct Upload<'a> {
+    job: &'a Job,
+    ground: &'a Ground,
+    remote: Rc<dyn Remote>,
+    terms: Terms,
+    source: Source,
+    patience: Patience,
+    voice: Voice,
+    record: Record,
+    session: Rc<Session>,
+    /// Receipts: what the remote holds, with the sums of what was sent.
+    ledger: Ledger,
+    /// How large a piece this line and this server like.
+    pieces: Pieces,
+    /// Digests of the whole source, as far as they are known.
+    digests: Vec<Digest>,
+    beside: Option<Beside>,
+    meter: Meter,
+    /// Bytes that were there before this run.
+    already: u64,
+    /// Whether anything may have reached the remote under this session, so that the record is worth leaving.
+    begun: bool,
+    /// Whether an earlier run left a record.
+    found: bool,
+    /// Whether the remote was told the digest of the whole.
+    identified: bool,
+    /// How often in a row something had to be done again without a byte moving.
+    rounds: u32,
+    /// How often the source has changed during this run.
+    changes: u32,
+    /// Whether something left and no answer came, and the remote was not asked since.
+    doubt: bool,
+    /// Claims of the remote that were not taken up.
+    declined: u32,
+    /// Whether the user knows that the record cannot be written.
+    unsaved: bool,
+}
+
+impl<'a> Upload<'a> {
+    fn new(
+        job: &'a Job,
+        ground: &'a Ground,
+        source: Source,
+        remote: Rc<dyn Remote>,
+        patience: Patience,
+        voice: Voice,
+    ) -> Result<Self, Fault> {
+        let terms = remote.terms();
+        let length = source.length();
+        let layout = layout(job, &terms, length)?;
+        let url = shown(&job.destination.url);
+        let mut record = Record::new(crate::record::Kind::Upload, url, "", layout.chunk_size());
+        record.length = Some(length);
+        record.if_exists = job.if_exists;
+        record.needs = job.destination.access.names();
+        record.stamp = Some(source.stamp().clone());
+        Ok(Self {
+            session: Rc::new(remote.prepare()),
+            ledger: Ledger::new(layout),
+            pieces: Pieces::new(&terms, ground.pace.rate()),
+            meter: Meter::new(Instant::now(), 0, Some(length)),
+            digests: Vec::new(),
+            beside: None,
+            already: 0,
+            begun: false,
+            found: false,
+            identified: false,
+            rounds: 0,
+            changes: 0,
+            doubt: false,
+            declined: 0,
+            unsaved: false,
+            job,
+            ground,
+            remote,
+            terms,
+            source,
+            patience,
+            voice,
+            record,
+        })
+    }
+
+    /// Goes on with an earlier run's record where the source still has its length.
+    async fn adopt(&mut self, saved: Option<Record>) -> Result<(), Fault> {
+        let Some(saved) = saved.filter(|record| !record.session.is_empty()) else { return Ok(()) };
+        let (length, was) = (self.source.length(), saved.length.unwrap_or_default());
+        if length != was {
+            let why = format!("it is {length} bytes long now and was {was} when its upload began");
+            if self.job.no_restart {
+                return Err(Fault::new(Kind::Changed, format!("{}: {why}", disk::shown(&self.job.source))));
+            }
+            self.voice.tell(Event::Restarted { why });
+            // Nobody could ever go on with it. If that cannot be said now, it expires.
+            let old = Session(saved.session);
+            if self.patience.unless_stopped(self.remote.abandon(&old)).await?.is_err() {
+                self.voice.detail("the server could not be told to forget the old upload");
+            }
+            return Ok(());
+        }
+        if self.job.chunk_size.is_some_and(|asked| asked != saved.chunk_size) {
+            self.voice.detail(format!("the chunk size stays at {} bytes: the upload began with it", saved.chunk_size));
+        }
+        let mut session = Session(saved.session.clone());
+        if saved.if_exists != self.job.if_exists {
+            // Told by opening anew under the same key.
+            session.0.remove("upload");
+        }
+        self.found = true;
+        self.begun = true;
+        self.session = Rc::new(session);
+        self.ledger = Ledger::from_record(&saved, disk::boot_id());
+        self.record = Record { if_exists: self.job.if_exists, needs: self.record.needs.clone(), ..saved };
+        Ok(())
+    }
+
+    /// From step to step until it is done.
+    async fn live(&mut self, keeper: &mut Keeper) -> Result<Outcome, Fault> {
+        self.hash_if_small()?;
+        let mut step = Step::Open;
+        loop {
+            step = match step {
+                Step::Open => self.open(keeper).await?,
+                Step::Send => self.transfer(keeper).await?,
+                Step::Close => self.close().await?,
+                Step::Check(wait) => self.check(wait).await?,
+                Step::Anew(why) => self.anew(why)?,
+                Step::Taken(length, fault) => self.taken(length, fault).await?,
+                Step::Done(published) => return self.done(published),
+            };
+        }
+    }
+
+    fn hash_if_small(&mut self) -> Result<(), Fault> {
+        if self.source.length() > SMALL || self.remote.identify().is_none() {
+            return Ok(());
+        }
+        let mut hashers = [Algorithm::Md5, Algorithm::Sha256].map(crate::digest::Hasher::new);
+        let whole = self.ledger.layout().whole();
+        self.source
+            .read(whole, |block| hashers.iter_mut().for_each(|hasher| hasher.update(block)))
+            .map_err(|e| self.source.fault(&e))?;
+        self.digests = hashers.into_iter().map(crate::digest::Hasher::finish).collect();
+        Ok(())
+    }
+
+    fn manifest(&self) -> Manifest {
+        Manifest {
+            layout: self.ledger.layout(),
+            if_exists: self.job.if_exists,
+            modified: self.source.modified(),
+            md5: self.digest(Algorithm::Md5).cloned(),
+            want: self.want(),
+        }
+    }
+
+    fn digest(&self, algorithm: Algorithm) -> Option<&Digest> {
+        self.digests.iter().find(|digest| digest.algorithm == algorithm)
+    }
+
+    /// The strong digest that is compared at the end: only one that we have too.
+    fn want(&self) -> Vec<Algorithm> {
+        self.digest(Algorithm::Sha256).map(|digest| digest.algorithm).into_iter().collect()
+    }
+
+    async fn open(&mut self, keeper: &mut Keeper) -> Result<Step, Fault> {
+        self.save_now(keeper).await?;
+        disk::point("upload-key-saved");
+        self.begun = true;
+        let manifest = self.manifest();
+        let (remote, session) = (self.remote.clone(), self.session.clone());
+        let (session, state) = self.patience.insist(async || remote.open(&session, &manifest).await).await?;
+        disk::point("upload-opened");
+        self.session = Rc::new(session);
+        self.terms = self.remote.terms();
+        let trust = self.record.stamp.as_ref() == Some(self.source.stamp());
+        let step = self.settle(state, trust).await?;
+        if matches!(step, Step::Send) {
+            self.already = self.ledger.held().len();
+            self.meter = Meter::new(Instant::now(), self.already, Some(self.source.length()));
+            if self.already > 0 {
+                self.voice.tell(Event::Resumed { offset: self.already, total: Some(self.source.length()) });
+            }
+            self.save_now(keeper).await?;
+        }
+        Ok(step)
+    }
+
+    /// The step that a state of the remote asks for.
+    async fn settle(&mut self, state: State, trust: bool) -> Result<Step, Fault> {
+        match state {
+            State::Done(published) => Ok(Step::Done(published)),
+            State::Checking(wait) => Ok(Step::Check(wait)),
+            State::Taken(length, fault) => Ok(Step::Taken(length, fault)),
+            State::Gone => Ok(Step::Anew("the server no longer knows this upload".into())),
+            State::Open(standing) => {
+                let claim = standing.claim.as_ref().filter(|_| self.declined == 0);
+                let taken_up = match claim {
+                    Some(claim) => self.take_up(claim).await?,
+                    None => None,
+                };
+                if let Some(step) = taken_up {
+                    return Ok(step);
+                }
+                if std::mem::take(&mut self.doubt) {
+                    self.is_settled(&standing.held)?;
+                }
+                self.reconcile(standing.held, trust && !standing.joined).await?;
+                Ok(Step::Send)
+            }
+        }
+    }
+
+    /// Whether a part that may have arrived is settled by what the remote says: one that appends and cannot tell would
+    /// store it twice.
+    fn is_settled(&self, held: &Held) -> Result<(), Fault> {
+        if *held != Held::Unknown || self.terms.repeat == Repeat::Safe {
+            return Ok(());
+        }
+        let text =
+            format!("a part of {} left and no answer came, and this server cannot say whether it arrived", self.name());
+        Err(Fault::new(Kind::Unknown, text).hint("`onward cancel` forgets this upload; then send the file anew"))
+    }
+
+    async fn close(&mut self) -> Result<Step, Fault> {
+        let whole = self.ledger.sum(self.ledger.layout().whole());
+        let whole = whole.ok_or_else(|| Fault::new(Kind::Other, "the sum of the whole is not known"))?;
+        let mut digests = vec![whole.digest()];
+        digests.extend(self.digests.iter().cloned());
+        let (remote, session, want) = (self.remote.clone(), self.session.clone(), self.want());
+        let closed = self.patience.insist(async || remote.close(&session, &digests, &want).await).await?;
+        disk::point("upload-closed");
+        match closed {
+            Closed::Published(published) => Ok(Step::Done(published)),
+            Closed::Pending(wait) => Ok(Step::Check(wait)),
+            Closed::Taken(fault) => Err(fault.kept("the server keeps the upload whole")),
+            Closed::Gone => Ok(Step::Anew("the server no longer knows this upload".into())),
+            Closed::Missing(missing) => {
+                self.round("the server misses bytes that it said it had")?;
+                missing.runs().for_each(|run| self.ledger.forget(run));
+                self.ask_again().await
+            }
+            Closed::Suspect(_) => {
+                self.round("the server finds that the whole does not fit its digest")?;
+                self.voice.warn("the whole did not fit its digest at the server; every chunk is compared");
+                self.record.stamp = None;
+                self.ask_again().await
+            }
+            Closed::Ambiguous(fault) => {
+                let wait = self.patience.wait_after(fault)?;
+                Ok(Step::Check(wait))
+            }
+        }
+    }
+
+    async fn check(&mut self, wait: Duration) -> Result<Step, Fault> {
+        self.patience.unless_stopped(tokio::time::sleep(wait)).await?;
+        self.ask_again().await
+    }
+
+    /// Asks the remote how far it is and goes on from there.
+    async fn ask_again(&mut self) -> Result<Step, Fault> {
+        let (remote, session) = (self.remote.clone(), self.session.clone());
+        let state = self.patience.insist(async || remote.held(&session).await).await?;
+        let trust = self.record.stamp.as_ref() == Some(self.source.stamp());
+        self.settle(state, trust).await
+    }
+
+    /// The session is lost: a new one, and everything again. What the remote may still hold is found by its content.
+    fn anew(&mut self, why: String) -> Result<Step, Fault> {
+        self.round(&why)?;
+        if self.found || !self.ledger.held().is_empty() {
+            self.voice.tell(Event::Restarted { why });
+        }
+        self.session = Rc::new(self.remote.prepare());
+        self.ledger = Ledger::new(self.ledger.layout());
+        self.record.stale = Default::default();
+        self.record.stamp = Some(self.source.stamp().clone());
+        Ok(Step::Open)
+    }
+
+    /// Counts rounds in which nothing moved.
+    fn round(&mut self, why: &str) -> Result<(), Fault> {
+        self.rounds += 1;
+        match self.rounds > MOST_ROUNDS {
+            true => Err(Fault::new(Kind::Integrity, format!("{why}, again and again"))),
+            false => Ok(()),
+        }
+    }
+
+    /// A finished file has the name. It may be the same content: then that is what was wanted.
+    async fn taken(&mut self, length: Option<u64>, fault: Fault) -> Result<Step, Fault> {
+        if self.job.keep_existing {
+            self.voice.detail("a file of that name is there and is left alone");
+            return Ok(Step::Done(Published { place: self.remote.place(), digests: Vec::new() }));
+        }
+        let known = self.digest(Algorithm::Md5).is_some();
+        let can_be_same = length.is_none_or(|length| length == self.source.length());
+        if known || !can_be_same || self.remote.identify().is_none() {
+            return Err(
+                fault.hint("--overwrite replaces it, --no-clobber leaves it alone, --name sends under another name")
+            );
+        }
+        self.hash_whole().await?;
+        Ok(Step::Open)
+    }
+
+    fn done(&mut self, published: Published) -> Result<Outcome, Fault> {
+        let whole = self.ledger.sum(self.ledger.layout().whole()).map(|crc| crc.digest());
+        let mut proof = None;
+        for theirs in &published.digests {
+            let ours = self.digests.iter().chain(&whole).find(|ours| ours.algorithm == theirs.algorithm);
+            let Some(ours) = ours else { continue };
+            if ours != theirs {
+                let text = format!("{} was stored with another {} than it has here", self.name(), theirs.algorithm);
+                return Err(Fault::new(Kind::Integrity, text).hint("remove it at the server and send it again"));
+            }
+            let (alg, digest) = (ours.algorithm.to_string(), ours.hex());
+            self.voice.tell(Event::Verified { alg: alg.clone(), digest, by: "server".into() });
+            proof = proof.or(Some(alg));
+        }
+        let (moved, length) = (self.meter.run(), self.source.length());
+        let already = if self.ledger.held().is_empty() { length } else { self.already };
+        Ok(Outcome { place: published.place.to_string(), moved, already, proof })
+    }
+
+    fn name(&self) -> String {
+        disk::shown(&self.job.source)
+    }
+
+    /// The record as it is to be written now.
+    fn snapshot(&mut self) -> Record {
+        self.ledger.sync_begins();
+        self.ledger.sync_ended();
+        self.ledger.fill(&mut self.record, disk::boot_id());
+        self.record.session = self.session.0.clone();
+        if let Some(saved) = self.beside.as_ref().and_then(Beside::saved) {
+            self.record.prefix = saved;
+        }
+        self.record.clone()
+    }
+
+    async fn save_now(&mut self, keeper: &mut Keeper) -> Result<(), Fault> {
+        let record = self.snapshot();
+        match keeper.save_now(record).await {
+            Err(fault) if fault.kind == Kind::Local => {
+                self.voice.warn(format!("the record could not be written: {fault}"));
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Ends without success: the record stays if there is anything to go on with.
+    async fn leave(&mut self, keeper: Keeper, fault: Fault) -> Result<Outcome, Fault> {
+        let may_have_begun = self.begun && matches!(fault.kind, Kind::Network | Kind::Busy | Kind::Interrupted);
+        let holds = self.session.text("upload").is_some() || !self.ledger.held().is_empty();
+        let worth = self.found || may_have_begun || holds;
+        let left = match worth && fault.kind != Kind::Held {
+            true => {
+                let record = self.snapshot();
+                keeper.leave(&record).await
+            }
+            false if fault.kind == Kind::Held => Ok(()),
+            false => keeper.remove().await,
+        };
+        if let Err(also) = left {
+            self.voice.warn(format!("the record could not be written: {also}"));
+        }
+        let (done, count) = (self.record.done.len(), self.ledger.layout().count());
+        Err(match (fault.kept.is_some(), self.ledger.held().is_empty()) {
+            (false, false) => fault.kept(format!("the server keeps {done} of {count} chunks")),
+            _ => fault,
+        })
+    }
+}
+
+/// How the file is cut: as asked, within what the remote takes.
+fn layout(job: &Job, terms: &Terms, length: u64) -> Result<Layout, Fault> {
+    let too_large = |limit: u64, what: &str| {
+        let text = format!("{} is {length} bytes long; the server {what} {limit} bytes", disk::shown(&job.source));
+        Err(Fault::new(Kind::Refused, text))
+    };
+    if let Some(limit) = terms.file_max.filter(|limit| length > *limit) {
+        return too_large(limit, "takes at most");
+    }
+    let wanted = Layout::chunk_size_for(length, job.chunk_size);
+    let size = wanted.min(terms.chunk_max.unwrap_or(u64::MAX)).max(1);
+    if length.div_ceil(size) > MAX_CHUNKS {
+        return too_large(size, "takes only chunks of");
+    }
+    Ok(Layout::new(length, size))
+}

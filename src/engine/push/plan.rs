@@ -1,0 +1,337 @@
+//! Which bytes to send next, how many at once, over how many connections: arithmetic on what was seen, no clock of
+//! its own.
+//!
+//! A piece is sized to a fraction of a second of one connection, because what is under way when a process is killed is
+//! sent again. Connections are added while the total grows by them: on a fast line every further one costs, on a long
+//! one it is the only way to fill it.
+
+use crate::byteset::ByteSet;
+use crate::chunk::{ByteRange, Layout};
+use crate::remote::{Order, Terms};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// The work of one connection that a piece is sized to.
+const PIECE_TIME: f64 = 0.4;
+/// The first piece, before anything is known of the line.
+const FIRST_PIECE: u64 = 1 << 20;
+/// A smaller piece than this is not worth its request.
+const LEAST_PIECE: u64 = 16 << 10;
+/// Pieces are whole multiples of this where the terms leave it open.
+const GRAIN: u64 = 4 << 10;
+/// As many connections as are ever tried without being told to.
+const MOST_CONNECTIONS: usize = 16;
+/// A further connection stays when the total grows by this factor.
+const GROWTH: f64 = 1.12;
+/// The total is measured over this time, and over at least this many pieces.
+const EPOCH: Duration = Duration::from_millis(600);
+const EPOCH_PIECES: u32 = 4;
+/// After so long a settled number of connections is put to the test again.
+const SETTLED_FOR: Duration = Duration::from_secs(20);
+
+/// How large the pieces are.
+#[derive(Debug, Clone)]
+pub struct Pieces {
+    size: u64,
+    cap: u64,
+    floor: u64,
+    multiple: u64,
+}
+
+impl Pieces {
+    /// The first pieces under these terms, with at most `rate` bytes a second to come.
+    pub fn new(terms: &Terms, rate: Option<u64>) -> Self {
+        let floor = LEAST_PIECE.clamp(*terms.part.start(), *terms.part.end());
+        let paced = rate.map_or(FIRST_PIECE, |rate| FIRST_PIECE.min((rate as f64 * PIECE_TIME) as u64));
+        let cap = *terms.part.end();
+        let multiple = terms.multiple.max(1);
+        let mut pieces = Self { size: 0, cap, floor, multiple };
+        pieces.set(paced);
+        pieces
+    }
+
+    fn set(&mut self, size: u64) {
+        let grain = if self.multiple > 1 { self.multiple } else { GRAIN };
+        let size = size.clamp(self.floor, self.cap.max(self.floor));
+        self.size = if size > grain { size - size % grain } else { size };
+    }
+
+    /// The bytes of the next piece.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// A piece of `bytes` took this long, from its first byte to its answer.
+    pub fn took(&mut self, bytes: u64, time: Duration) {
+        // The last piece of a chunk may be small and says little.
+        if bytes * 2 >= self.size {
+            let rate = bytes as f64 / time.as_secs_f64().max(1e-6);
+            let wanted = (rate * PIECE_TIME) as u64;
+            self.set(wanted.clamp(self.size / 4, self.size.saturating_mul(2)));
+        }
+    }
+
+    /// A piece failed without an answer: try with less at stake.
+    pub fn shrink(&mut self) {
+        self.set(self.size / 2);
+    }
+
+    /// The server takes no pieces of `bytes` bytes: never so large a one again. `false`: there is no smaller one.
+    pub fn refuse(&mut self, bytes: u64) -> bool {
+        if bytes <= self.floor {
+            return false;
+        }
+        self.cap = self.cap.min(bytes / 2).max(self.floor);
+        self.set(self.size);
+        true
+    }
+}
+
+/// How many connections are worth having.
+#[derive(Debug, Clone)]
+pub struct Connections {
+    now: usize,
+    most: usize,
+    fixed: bool,
+    best: f64,
+    before: usize,
+    epoch: Instant,
+    bytes: u64,
+    pieces: u32,
+    settled: Option<Instant>,
+}
+
+impl Connections {
+    /// As many as asked for, or as many as help, within the terms.
+    pub fn new(asked: Option<u32>, terms: &Terms, now: Instant) -> Self {
+        let most = match terms.order {
+            Order::Sequential => 1,
+            Order::Any => terms.parallel.max(1).min(asked.map_or(MOST_CONNECTIONS, |n| n as usize)),
+        };
+        let fixed = asked.is_some();
+        Self {
+            now: if fixed { most } else { 1 },
+            most,
+            fixed,
+            best: 0.0,
+            before: 1,
+            epoch: now,
+            bytes: 0,
+            pieces: 0,
+            settled: None,
+        }
+    }
+
+    /// How many to use.
+    pub fn now(&self) -> usize {
+        self.now
+    }
+
+    /// A piece of `bytes` was stored at `now`; at most `limit` bytes a second are wanted at all.
+    pub fn stored(&mut self, bytes: u64, now: Instant, limit: Option<u64>) {
+        self.bytes += bytes;
+        self.pieces += 1;
+        let time = now.saturating_duration_since(self.epoch);
+        if self.fixed || time < EPOCH || self.pieces < EPOCH_PIECES {
+            return;
+        }
+        let rate = self.bytes as f64 / time.as_secs_f64();
+        (self.epoch, self.bytes, self.pieces) = (now, 0, 0);
+        let sated = limit.is_some_and(|limit| rate > 0.85 * limit as f64);
+        match self.settled {
+            Some(since) if now.saturating_duration_since(since) < SETTLED_FOR => {}
+            Some(_) => {
+                self.settled = None;
+                self.best = rate;
+                self.climb(now, sated);
+            }
+            None if rate > self.best * GROWTH => {
+                self.best = rate;
+                self.climb(now, sated);
+            }
+            None => {
+                self.now = self.before;
+                self.settled = Some(now);
+            }
+        }
+    }
+
+    fn climb(&mut self, now: Instant, sated: bool) {
+        self.before = self.now;
+        match sated || self.now >= self.most {
+            true => self.settled = Some(now),
+            false => self.now = (self.now * 2).min(self.most),
+        }
+    }
+
+    /// The server cannot take so many: half of them, for a while.
+    pub fn refused(&mut self, now: Instant) {
+        self.now = (self.now / 2).max(1);
+        self.before = self.now;
+        self.settled = Some(now);
+    }
+}
+
+/// What is left to send, and in which pieces.
+#[derive(Debug)]
+pub struct Queue {
+    layout: Layout,
+    order: Order,
+    first: u64,
+}
+
+impl Queue {
+    /// All of the file.
+    pub fn new(layout: Layout, order: Order) -> Self {
+        Self { layout, order, first: 0 }
+    }
+
+    /// Bytes were taken back: look from the front again.
+    pub fn rewind(&mut self) {
+        self.first = 0;
+    }
+
+    /// The next piece of about `size` bytes that is not `held`, in a chunk that is not `busy`.
+    pub fn next(&mut self, held: &ByteSet, busy: &BTreeSet<u64>, size: u64) -> Option<ByteRange> {
+        if self.order == Order::Sequential && !busy.is_empty() {
+            return None;
+        }
+        for index in self.first..self.layout.count() {
+            let gap = held.missing(self.layout.range(index)).next();
+            match gap {
+                None if index == self.first => self.first += 1,
+                None => {}
+                Some(_) if busy.contains(&index) => {}
+                Some(gap) => return Some(ByteRange::new(gap.start, gap.end.min(gap.start + size))),
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::Repeat;
+    use proptest::prelude::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn terms() -> Terms {
+        Terms {
+            order: Order::Any,
+            part: 1..=u64::MAX,
+            multiple: 1,
+            chunk_max: None,
+            parallel: usize::MAX,
+            replace: true,
+            repeat: Repeat::Safe,
+            file_max: None,
+        }
+    }
+
+    #[test]
+    fn pieces_follow_the_line() {
+        let mut pieces = Pieces::new(&terms(), None);
+        assert_eq!(pieces.size(), MIB);
+        for _ in 0..20 {
+            let size = pieces.size();
+            pieces.took(size, Duration::from_secs_f64(size as f64 / (16 * MIB) as f64));
+        }
+        assert!(pieces.size().abs_diff(16 * MIB * 4 / 10) < MIB / 8, "{}", pieces.size());
+        for _ in 0..20 {
+            pieces.took(pieces.size(), Duration::from_secs(10));
+        }
+        assert_eq!(pieces.size(), LEAST_PIECE);
+        assert_eq!(Pieces::new(&terms(), Some(MIB)).size(), 4 * MIB / 10 / GRAIN * GRAIN);
+    }
+
+    #[test]
+    fn a_refused_size_is_never_tried_again() {
+        let mut pieces = Pieces::new(&terms(), None);
+        assert!(pieces.refuse(MIB));
+        assert_eq!(pieces.size(), MIB / 2);
+        pieces.took(pieces.size(), Duration::from_millis(1));
+        assert_eq!(pieces.size(), MIB / 2);
+        let mut tries = 0;
+        while pieces.refuse(pieces.size()) {
+            tries += 1;
+        }
+        assert_eq!((tries, pieces.size()), (5, LEAST_PIECE));
+    }
+
+    #[test]
+    fn the_terms_bound_the_pieces() {
+        let odd = Terms { part: 5 * MIB..=6 * MIB, multiple: 256 << 10, ..terms() };
+        let mut pieces = Pieces::new(&odd, None);
+        assert_eq!(pieces.size(), 5 * MIB);
+        pieces.took(5 * MIB, Duration::from_millis(1));
+        assert_eq!(pieces.size(), 6 * MIB);
+    }
+
+    fn settle(connections: &mut Connections, start: Instant, rate_of: impl Fn(usize) -> f64, limit: Option<u64>) {
+        let mut now = start;
+        for _ in 0..200 {
+            now += Duration::from_secs_f64(MIB as f64 / rate_of(connections.now()));
+            connections.stored(MIB, now, limit);
+        }
+    }
+
+    #[test]
+    fn connections_grow_while_they_help() {
+        let (start, mib) = (Instant::now(), MIB as f64);
+        let mut fast = Connections::new(None, &terms(), start);
+        settle(&mut fast, start, |_| 20.0 * mib, None);
+        assert_eq!(fast.now(), 1, "one fills this line");
+        let mut long = Connections::new(None, &terms(), start);
+        settle(&mut long, start, |n| (2.0 * n as f64).min(13.0) * mib, None);
+        assert_eq!(long.now(), 8, "each brings its own share");
+        let mut paced = Connections::new(None, &terms(), start);
+        settle(&mut paced, start, |_| 10.0 * mib, Some(10 * MIB));
+        assert_eq!(paced.now(), 1, "the limit is reached");
+    }
+
+    #[test]
+    fn told_numbers_and_sequential_terms_are_kept() {
+        let start = Instant::now();
+        let mut told = Connections::new(Some(3), &terms(), start);
+        settle(&mut told, start, |n| n as f64 * MIB as f64, None);
+        assert_eq!(told.now(), 3);
+        told.refused(start);
+        assert_eq!(told.now(), 1);
+        let one = Terms { order: Order::Sequential, ..terms() };
+        assert_eq!(Connections::new(Some(9), &one, start).now(), 1);
+    }
+
+    proptest! {
+        /// Whatever size is asked for, every byte is sent exactly once, and no two pieces share a chunk.
+        #[test]
+        fn every_byte_once(length in 0u64..5000, chunk in 1u64..700, sizes in prop::collection::vec(1u64..900, 1..20)) {
+            let layout = Layout::new(length, chunk);
+            let mut queue = Queue::new(layout, Order::Any);
+            let (mut held, mut busy, mut flying) = (ByteSet::new(), BTreeSet::new(), Vec::new());
+            let mut turn = 0;
+            loop {
+                let size = sizes[turn % sizes.len()];
+                turn += 1;
+                match queue.next(&held, &busy, size) {
+                    Some(piece) => {
+                        prop_assert!(!piece.is_empty() && !held.touches(piece));
+                        prop_assert!(busy.insert(layout.index_of(piece.start)));
+                        prop_assert_eq!(layout.index_of(piece.start), layout.index_of(piece.end - 1));
+                        flying.push(piece);
+                    }
+                    None if flying.is_empty() => break,
+                    None => {}
+                }
+                if turn % 3 == 0 || flying.len() > 2 {
+                    if let Some(piece) = flying.pop() {
+                        busy.remove(&layout.index_of(piece.start));
+                        held.insert(piece);
+                    }
+                }
+            }
+            prop_assert_eq!(held.len(), length);
+        }
+    }
+}

@@ -1,0 +1,424 @@
+//! The loop that moves bytes: pieces out, receipts in, the record saved beside it.
+//!
+//! A connection is free for the next piece as soon as it has sent its own, not when the answer is there: the receiver
+//! syncs its disk before it answers, and answers many at once. So there may be twice as many pieces under way as
+//! connections, each in a chunk of its own.
+
+use super::keeper::Keeper;
+use super::local::{Beside, Change};
+use super::plan::{Connections, Queue};
+use super::{Step, Upload};
+use crate::chunk::ByteRange;
+use crate::digest::{Algorithm, Crc};
+use crate::disk;
+use crate::engine::pace::Pace;
+use crate::event::Event;
+use crate::fault::{Fault, Kind};
+use crate::net::Gauge;
+use crate::remote::{Part, Put};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+/// How often the loop looks around when nothing happens.
+const BEAT: Duration = Duration::from_millis(100);
+/// How often the record is saved while bytes move.
+const SAVE_EVERY: Duration = Duration::from_millis(500);
+/// A source that changes oftener than this during one run is given up.
+const MOST_CHANGES: u32 = 5;
+/// How fast a whole is hashed, about, in bytes a second: where the line is faster, no identity is worth its reading.
+const HASH_RATE: f64 = 400e6;
+/// The line's speed is known well enough after this time.
+const LINE_KNOWN: Duration = Duration::from_secs(1);
+
+/// Counts what goes out, for all pieces of one upload.
+#[derive(Default)]
+struct Flow {
+    moved: AtomicU64,
+    handed: Notify,
+}
+
+/// Counts what goes out of one piece, and holds it to the rate.
+struct Valve {
+    flow: Arc<Flow>,
+    pace: Pace,
+    sent: AtomicU64,
+    length: u64,
+}
+
+impl Valve {
+    fn is_through(&self) -> bool {
+        self.sent.load(Ordering::Relaxed) >= self.length
+    }
+}
+
+impl Gauge for Valve {
+    fn pass(&self, bytes: usize) -> Duration {
+        self.flow.moved.fetch_add(bytes as u64, Ordering::Relaxed);
+        if self.sent.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64 >= self.length {
+            self.flow.handed.notify_one();
+        }
+        self.pace.pass(bytes)
+    }
+}
+
+/// One piece under way.
+struct Flight {
+    range: ByteRange,
+    crc: Crc,
+    valve: Arc<Valve>,
+    since: Instant,
+}
+
+/// All that is under way, and what was learned about the line.
+struct Sky {
+    tasks: JoinSet<(u64, Result<Put, Fault>)>,
+    flights: BTreeMap<u64, Flight>,
+    flow: Arc<Flow>,
+    counted: u64,
+    next: u64,
+    connections: Connections,
+    queue: Queue,
+    /// Nothing is sent before this moment.
+    pause: Option<Instant>,
+    begun: Instant,
+    saved: Instant,
+    dirty: bool,
+}
+
+impl Sky {
+    fn busy(&self, upload: &Upload<'_>) -> BTreeSet<u64> {
+        let layout = upload.ledger.layout();
+        self.flights.values().map(|flight| layout.index_of(flight.range.start)).collect()
+    }
+
+    fn sending(&self) -> usize {
+        self.flights.values().filter(|flight| !flight.valve.is_through()).count()
+    }
+
+    fn has_room(&self) -> bool {
+        let most = self.connections.now();
+        self.flights.len() < 2 * most && self.sending() < most
+    }
+
+    fn wait(&mut self, wait: Duration) {
+        let until = Instant::now() + wait;
+        self.pause = Some(self.pause.map_or(until, |pause| pause.max(until)));
+    }
+
+    /// Whether sending is held up at `now`.
+    fn paused(&mut self, now: Instant) -> bool {
+        if self.pause.is_some_and(|pause| pause <= now) {
+            self.pause = None;
+        }
+        self.pause.is_some()
+    }
+}
+
+impl Upload<'_> {
+    /// Sends what is missing. Ends with the step that comes next; what is still under way then is dropped.
+    pub(super) async fn transfer(&mut self, keeper: &mut Keeper) -> Result<Step, Fault> {
+        let mut sky = self.sky();
+        let step = self.fly(&mut sky, keeper).await;
+        self.count(&mut sky);
+        step
+    }
+
+    async fn fly(&mut self, sky: &mut Sky, keeper: &mut Keeper) -> Result<Step, Fault> {
+        loop {
+            self.launch(sky)?;
+            if sky.flights.is_empty() && !sky.paused(Instant::now()) {
+                if self.doubt {
+                    return self.ask_again().await;
+                }
+                // Nothing is under way and nothing could be launched: nothing is missing.
+                return Ok(self.watch().await?.unwrap_or(Step::Close));
+            }
+            tokio::select! {
+                biased;
+                () = self.ground.stop.wait() => return Err(super::patience::stopped()),
+                Some(landed) = sky.tasks.join_next() => {
+                    let (id, answer) = landed.map_err(|e| Fault::new(Kind::Other, format!("a piece was lost: {e}")))?;
+                    if let Some(step) = self.landed(sky, id, answer).await? {
+                        return Ok(step);
+                    }
+                }
+                () = sky.flow.handed.notified() => {}
+                () = tokio::time::sleep(BEAT) => {}
+            }
+            if let Some(step) = self.beat(sky, keeper).await? {
+                return Ok(step);
+            }
+        }
+    }
+
+    fn sky(&self) -> Sky {
+        let now = Instant::now();
+        Sky {
+            tasks: JoinSet::new(),
+            flights: BTreeMap::new(),
+            flow: Arc::new(Flow::default()),
+            counted: 0,
+            next: 0,
+            connections: Connections::new(self.job.connections, &self.terms, now),
+            queue: Queue::new(self.ledger.layout(), self.terms.order),
+            pause: None,
+            begun: now,
+            saved: now,
+            dirty: false,
+        }
+    }
+
+    /// Sends as many pieces as there is room for.
+    fn launch(&mut self, sky: &mut Sky) -> Result<(), Fault> {
+        while !self.doubt && !sky.paused(Instant::now()) && sky.has_room() {
+            let busy = sky.busy(self);
+            let Some(range) = sky.queue.next(self.ledger.held(), &busy, self.pieces.size()) else { break };
+            if self.source.change() != Change::None {
+                // The loop sees to it.
+                break;
+            }
+            let crc = self.source.sum(range).map_err(|e| self.source.fault(&e))?;
+            self.send_piece(sky, range, crc);
+        }
+        Ok(())
+    }
+
+    fn send_piece(&self, sky: &mut Sky, range: ByteRange, crc: Crc) {
+        let layout = self.ledger.layout();
+        let index = layout.index_of(range.start);
+        let valve = Arc::new(Valve {
+            flow: sky.flow.clone(),
+            pace: self.ground.pace.clone(),
+            sent: AtomicU64::new(0),
+            length: range.len(),
+        });
+        let part = Part {
+            range,
+            layout,
+            crc,
+            file: self.source.file().clone(),
+            gauge: valve.clone(),
+            replace: self.record.stale.contains(ByteRange::new(index, index + 1)),
+        };
+        let (id, remote, session) = (sky.next, self.remote.clone(), self.session.clone());
+        sky.next += 1;
+        sky.flights.insert(id, Flight { range, crc, valve, since: Instant::now() });
+        sky.tasks.spawn_local(async move { (id, remote.put(&session, &part).await) });
+    }
+
+    /// What became of a piece.
+    async fn landed(&mut self, sky: &mut Sky, id: u64, answer: Result<Put, Fault>) -> Result<Option<Step>, Fault> {
+        let Some(flight) = sky.flights.remove(&id) else { return Ok(None) };
+        match answer {
+            Ok(Put::Stored(kept)) => return self.stored(sky, &flight, kept).await,
+            Ok(Put::Gone) => return Ok(Some(Step::Anew("the server no longer knows this upload".into()))),
+            Ok(Put::Differs) => self.differs(sky, &flight)?,
+            Ok(Put::Conflict(held)) => {
+                self.failed(sky, Fault::new(Kind::Network, "the server stands elsewhere than its last word"))?;
+                self.reconcile(held, true).await?;
+                sky.queue.rewind();
+            }
+            Ok(Put::Damaged) => {
+                if let Some(step) = self.watch().await? {
+                    return Ok(Some(step));
+                }
+                self.failed(sky, Fault::new(Kind::Network, "a piece was damaged on its way to the server"))?;
+            }
+            Ok(Put::Ambiguous(fault)) => {
+                self.doubt = true;
+                self.pieces.shrink();
+                self.failed(sky, fault)?;
+            }
+            Err(fault) if fault.status == Some(413) && self.pieces.refuse(flight.range.len()) => {
+                let (was, now) = (flight.range.len(), self.pieces.size());
+                self.voice.detail(format!("the server takes no pieces of {was} bytes: going on with {now}"));
+            }
+            Err(fault) => {
+                if fault.kind == Kind::Busy {
+                    sky.connections.refused(Instant::now());
+                }
+                self.failed(sky, fault)?;
+            }
+        }
+        Ok(None)
+    }
+
+    async fn stored(&mut self, sky: &mut Sky, flight: &Flight, kept: ByteRange) -> Result<Option<Step>, Fault> {
+        disk::point("part-acknowledged");
+        // What was read while the source changed is no receipt.
+        if let Some(step) = self.watch().await? {
+            return Ok(Some(step));
+        }
+        let kept = kept.intersect(&flight.range);
+        let crc = match kept == flight.range {
+            true => flight.crc,
+            false => self.source.sum(kept).map_err(|e| self.source.fault(&e))?,
+        };
+        if !self.ledger.held().touches(kept) && kept.start == flight.range.start {
+            self.ledger.add(kept, crc);
+        }
+        let index = self.ledger.layout().index_of(kept.start);
+        if self.ledger.held().contains(self.ledger.layout().range(index)) {
+            self.record.stale.forget(ByteRange::new(index, index + 1));
+        }
+        let now = Instant::now();
+        self.pieces.took(kept.len(), now.saturating_duration_since(flight.since));
+        sky.connections.stored(kept.len(), now, self.ground.pace.rate());
+        sky.dirty = true;
+        self.rounds = 0;
+        self.patience.progress();
+        Ok(None)
+    }
+
+    /// The remote holds other bytes there than the source has: the chunk is sent anew.
+    fn differs(&mut self, sky: &mut Sky, flight: &Flight) -> Result<(), Fault> {
+        if !self.terms.replace {
+            let text = format!("the server holds other bytes of {} and cannot replace them", self.name());
+            return Err(Fault::new(Kind::Changed, text));
+        }
+        self.round("the server holds other bytes than were sent")?;
+        let layout = self.ledger.layout();
+        let index = layout.index_of(flight.range.start);
+        self.ledger.forget(layout.range(index));
+        self.record.stale.insert(ByteRange::new(index, index + 1));
+        sky.queue.rewind();
+        Ok(())
+    }
+
+    /// A piece failed: wait before the next one, or give up.
+    fn failed(&mut self, sky: &mut Sky, fault: Fault) -> Result<(), Fault> {
+        let now = Instant::now();
+        if sky.paused(now) {
+            // The pieces that were under way together fail together: that is one failure.
+            return match fault.verdict() {
+                crate::fault::Verdict::GiveUp => Err(fault),
+                crate::fault::Verdict::Wait(wait) => {
+                    sky.wait(wait);
+                    Ok(())
+                }
+                crate::fault::Verdict::Retry => Ok(()),
+            };
+        }
+        let wait = self.patience.wait_after(fault)?;
+        sky.wait(wait);
+        Ok(())
+    }
+
+    /// Looks whether the source is still what it was; if not, compares all that was sent. The step to go on with.
+    async fn watch(&mut self) -> Result<Option<Step>, Fault> {
+        match self.source.change() {
+            Change::None => return Ok(None),
+            Change::Length => return Err(self.source.resized()),
+            Change::Content => {}
+        }
+        self.changes += 1;
+        if self.changes > MOST_CHANGES {
+            let text = format!("{} keeps changing while it is being sent", self.name());
+            return Err(Fault::new(Kind::Changed, text).hint("run the same command again once nothing writes to it"));
+        }
+        self.source = super::local::Source::open(&self.job.source)?;
+        if self.source.length() != self.ledger.layout().length() {
+            return Err(self.source.resized());
+        }
+        self.voice.warn(format!("{} changed while it was being sent; what was sent is compared", self.name()));
+        (self.digests, self.beside) = (Vec::new(), None);
+        self.hash_if_small()?;
+        // The record's stamp no longer fits: whoever asks the remote now compares.
+        Ok(Some(self.ask_again().await?))
+    }
+
+    /// What is done now and then: progress, record, connections, identity, a look at the source.
+    async fn beat(&mut self, sky: &mut Sky, keeper: &mut Keeper) -> Result<Option<Step>, Fault> {
+        let now = Instant::now();
+        self.show(sky, now);
+        if now.saturating_duration_since(sky.saved) >= SAVE_EVERY {
+            sky.saved = now;
+            if let Some(step) = self.watch().await? {
+                return Ok(Some(step));
+            }
+            if sky.dirty && keeper.idle() {
+                sky.dirty = false;
+                let record = self.snapshot();
+                self.saved(keeper.save(record).await)?;
+            }
+        }
+        self.identity(sky, now).await
+    }
+
+    /// A record that cannot be written does not stop the transfer; one that was taken over does.
+    fn saved(&mut self, outcome: Result<(), Fault>) -> Result<(), Fault> {
+        match outcome {
+            Err(fault) if fault.kind == Kind::Local => {
+                if !std::mem::replace(&mut self.unsaved, true) {
+                    self.voice.warn(format!("the record could not be written: {fault}"));
+                }
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn count(&mut self, sky: &mut Sky) {
+        let moved = sky.flow.moved.load(Ordering::Relaxed);
+        self.meter.moved(moved - std::mem::replace(&mut sky.counted, moved));
+    }
+
+    fn show(&mut self, sky: &mut Sky, now: Instant) {
+        self.count(sky);
+        let meter = &mut self.meter;
+        if meter.due(now) {
+            let under_way: u64 = sky.flights.values().map(|flight| flight.valve.sent.load(Ordering::Relaxed)).sum();
+            meter.set_done((self.ledger.held().len() + under_way).min(self.source.length()));
+            let progress = meter.progress(now, sky.sending().min(u32::MAX as usize) as u32);
+            self.voice.tell(Event::Progress(progress));
+        }
+    }
+
+    /// Hashes the whole beside the transfer where that is done long before the transfer is, and tells the remote.
+    async fn identity(&mut self, sky: &mut Sky, now: Instant) -> Result<Option<Step>, Fault> {
+        if self.remote.identify().is_none() || self.identified {
+            return Ok(None);
+        }
+        let Some(beside) = &mut self.beside else {
+            if now.saturating_duration_since(sky.begun) >= LINE_KNOWN && self.worth_hashing(now) {
+                let algorithms = [Algorithm::Md5, Algorithm::Sha256];
+                self.beside = Some(Beside::start(&self.source, &algorithms, &self.record.prefix));
+            }
+            return Ok(None);
+        };
+        let Some(digests) = beside.ready() else { return Ok(None) };
+        self.identified = true;
+        self.digests = digests.map_err(|e| self.source.fault(&e))?;
+        self.identify().await
+    }
+
+    fn worth_hashing(&mut self, now: Instant) -> bool {
+        let rate = self.meter.rate(now) as f64;
+        let left = self.source.length().saturating_sub(self.ledger.held().len()) as f64;
+        let hashing = self.source.length() as f64 / HASH_RATE;
+        self.digests.is_empty() && rate > 0.0 && left / rate > 2.0 * hashing
+    }
+
+    /// Tells the remote the MD5. It is an offer to save work: a failure changes nothing.
+    async fn identify(&mut self) -> Result<Option<Step>, Fault> {
+        let Some(md5) = self.digest(Algorithm::Md5).cloned() else { return Ok(None) };
+        let (remote, session) = (self.remote.clone(), self.session.clone());
+        let Some(identify) = remote.identify() else { return Ok(None) };
+        match self.patience.unless_stopped(identify.identify(&session, &md5)).await? {
+            Ok(crate::remote::State::Open(standing)) => match &standing.claim {
+                Some(claim) => self.take_up(claim).await,
+                None => Ok(None),
+            },
+            Ok(crate::remote::State::Done(published)) => Ok(Some(Step::Done(published))),
+            Ok(_) => Ok(None),
+            Err(fault) => {
+                self.voice.detail(format!("the server did not take the MD5: {fault}"));
+                Ok(None)
+            }
+        }
+    }
+}
