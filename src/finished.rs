@@ -48,6 +48,18 @@ impl Memory {
         (note.url == url && note.size == stamp.size && note.mtime == stamp.mtime).then(|| note.clone())
     }
 
+    /// The file in `folder` that was filled from `url` and is still as it was then.
+    pub fn find(&self, folder: &Path, url: &str) -> Option<PathBuf> {
+        let real = std::fs::canonicalize(folder).ok()?;
+        let named = {
+            let mut notes = self.notes.borrow_mut();
+            let notes = notes.get_or_insert_with(read);
+            let mut paths = notes.values().filter(|note| note.url == url && note.path.parent() == Some(&real));
+            folder.join(paths.next()?.path.file_name()?)
+        };
+        self.recall(&named, url).map(|_| named)
+    }
+
     /// Writes a note. Failing to is no failure of the download.
     pub fn remember(&self, path: &Path, stamp: &Stamp, url: &str, validator: &Validator, digest: Option<String>) {
         let (Some(file), Ok(path)) = (notes_file(), std::fs::canonicalize(path)) else { return };

@@ -157,7 +157,10 @@ impl Transfer<'_> {
     fn known_target(&self) -> Result<Option<PathBuf>, Fault> {
         match &self.order.into {
             Into::File(path) => disk::resolve_links(path).map(Some),
-            Into::Folder(folder) => Ok(record_of(folder, &self.order.url)),
+            Into::Folder(folder) => {
+                let url = &self.order.url;
+                Ok(record_of(folder, url).or_else(|| self.tools.memory.find(folder, url)))
+            }
         }
     }
 
