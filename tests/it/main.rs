@@ -11,4 +11,7 @@ mod nginx;
 #[allow(dead_code)]
 mod origin;
 #[allow(dead_code)]
+mod receiver;
+mod upload_peer;
+#[allow(dead_code)]
 mod world;

@@ -273,7 +273,11 @@ impl Drop for Sums {
 
 #[cfg(test)]
 mod tests {
+    // A test may write a file without ceremony.
+    #![allow(clippy::disallowed_methods)]
     use super::*;
+
+    type Deed<'a> = &'a dyn Fn(&Path);
 
     fn source(bytes: &[u8]) -> (tempfile::TempDir, Source) {
         let dir = tempfile::tempdir().unwrap();
@@ -286,7 +290,7 @@ mod tests {
     #[test]
     fn every_kind_of_change_is_seen() {
         let write = |path: &Path, bytes: &[u8]| std::fs::write(path, bytes).unwrap();
-        let cases: [(&dyn Fn(&Path), Change); 5] = [
+        let cases: [(Deed<'_>, Change); 5] = [
             (&|_| {}, Change::None),
             (&|path| write(path, b"other"), Change::Content),
             (&|path| write(path, b"longer than before"), Change::Length),

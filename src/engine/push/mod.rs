@@ -431,9 +431,7 @@ impl<'a> Upload<'a> {
     /// The session is lost: a new one, and everything again. What the remote may still hold is found by its content.
     fn anew(&mut self, why: String) -> Result<Step, Fault> {
         self.round(&why)?;
-        if self.found || !self.ledger.held().is_empty() {
-            self.voice.tell(Event::Restarted { why });
-        }
+        self.voice.tell(Event::Restarted { why });
         self.session = Rc::new(self.remote.prepare());
         self.ledger = Ledger::new(self.ledger.layout());
         self.record.stale = Default::default();

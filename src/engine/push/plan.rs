@@ -324,11 +324,10 @@ mod tests {
                     None if flying.is_empty() => break,
                     None => {}
                 }
-                if turn % 3 == 0 || flying.len() > 2 {
-                    if let Some(piece) = flying.pop() {
-                        busy.remove(&layout.index_of(piece.start));
-                        held.insert(piece);
-                    }
+                let landed = if turn % 3 == 0 || flying.len() > 2 { flying.pop() } else { None };
+                if let Some(piece) = landed {
+                    busy.remove(&layout.index_of(piece.start));
+                    held.insert(piece);
                 }
             }
             prop_assert_eq!(held.len(), length);

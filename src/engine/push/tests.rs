@@ -1,5 +1,8 @@
 //! The upload loop against remotes that exist only here: every shape of server there is, with every trick one plays.
 
+// A test may write a file without ceremony.
+#![allow(clippy::disallowed_methods)]
+
 use super::*;
 use crate::byteset::{ByteSet, IndexSet};
 use crate::chunk::ByteRange;
@@ -407,7 +410,7 @@ fn every_shape_of_server_and_every_edge_of_a_size() {
                 (world.sent(), outcome.moved, outcome.already),
                 (length, length, if length == 0 { 0 } else { outcome.already })
             );
-            assert_eq!(outcome.proof.is_some(), true);
+            assert!(outcome.proof.is_some());
         }
     }
 }
