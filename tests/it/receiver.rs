@@ -198,7 +198,8 @@ fn runs(held: impl Iterator<Item = bool>) -> String {
             _ => text.push((at, at)),
         }
     }
-    let one = |(first, last): &(usize, usize)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    let one =
+        |(first, last): &(usize, usize)| if first == last { first.to_string() } else { format!("{first}-{last}") };
     text.iter().map(one).collect::<Vec<_>>().join(",")
 }
 
@@ -237,7 +238,8 @@ impl Desk {
         });
         if upload.done {
             status["file"] = format!("/files/{}", upload.name).into();
-            status["digests"] = json!({"sha-256": Content::of(upload.bytes.clone()).digest(onward::digest::Algorithm::Sha256)});
+            status["digests"] =
+                json!({"sha-256": Content::of(upload.bytes.clone()).digest(onward::digest::Algorithm::Sha256)});
         }
         status.to_string()
     }
@@ -321,8 +323,10 @@ impl Desk {
         let wanted = onward::byteset::ByteSet::parse(asked.path.split_once("chunks=").unwrap().1).unwrap();
         let held: Vec<u64> =
             wanted.runs().flat_map(|run| run.start..run.end).filter(|index| upload.whole(*index)).collect();
-        let digests: Vec<String> =
-            held.iter().map(|index| onward::digest::Crc::of(&upload.bytes[upload.chunk_bytes(*index)]).digest().hex()).collect();
+        let digests: Vec<String> = held
+            .iter()
+            .map(|index| onward::digest::Crc::of(&upload.bytes[upload.chunk_bytes(*index)]).digest().hex())
+            .collect();
         let chunks = runs((0..upload.chunks()).map(|index| held.contains(&index)));
         (200, vec![], json!({"algorithm": "crc64nvme", "chunks": chunks, "digests": digests}).to_string())
     }
@@ -331,7 +335,11 @@ impl Desk {
         let upload = &mut self.uploads[id];
         let missing = runs((0..upload.chunks()).map(|index| !upload.whole(index)));
         if !missing.is_empty() {
-            return (409, vec![], json!({"type": "urn:onward:incomplete", "status": 409, "missing": missing}).to_string());
+            return (
+                409,
+                vec![],
+                json!({"type": "urn:onward:incomplete", "status": 409, "missing": missing}).to_string(),
+            );
         }
         let crc = onward::digest::Crc::of(&upload.bytes).digest().hex();
         if told["digests"]["crc64nvme"] != crc {
