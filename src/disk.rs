@@ -342,6 +342,11 @@ pub fn remove(path: &Path) -> Result<bool, Fault> {
     }
 }
 
+/// Removes a folder of our own with all that is in it; symlinks in it are removed, not followed.
+pub fn remove_tree(path: &Path) -> Result<(), Fault> {
+    std::fs::remove_dir_all(path).map_err(|e| fault("remove", path, &e))
+}
+
 /// Renames within a folder, replacing what has the new name.
 pub fn rename(from: &Path, to: &Path) -> Result<(), Fault> {
     std::fs::rename(from, to).map_err(|e| fault("rename", from, &e))?;

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod completions;
+mod demo;
 pub mod download;
 pub mod link;
 mod man;
@@ -31,6 +32,7 @@ pub fn run(command: Command, report: &Arc<Report>, stop: Stop) -> Result<(), Fau
             report.expect(settings.files.len() as u64);
             download::run(settings, &observer, &stop)
         }
+        Command::Demo(settings) => demo::run(&settings, report, &stop),
         Command::Man => man::run(),
         Command::Resume(settings) => resume::run(settings, report, &stop),
         Command::Cancel(settings) => run::block_on(cancel::run(settings, report))?,
