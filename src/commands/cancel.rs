@@ -1,44 +1,43 @@
 //! `onward cancel`: forgets unfinished transfers. The other side is told first, so that nothing is left there that
 //! nobody remembers; then the record goes, and a download's data. An upload's source is never touched.
 
-use super::link;
-use super::resume::{is_trusted, is_wanted, usable};
+use super::resume::{Deed, is_trusted, is_wanted, usable};
 use super::unfinished::{self, Search, Unfinished};
-use crate::config::{Cancel, parse_url};
+use super::upload;
+use crate::config::Cancel;
 use crate::disk::{self, shown};
+use crate::engine::Stop;
 use crate::event::{Event, Observer};
 use crate::fault::{Fault, Kind as FaultKind};
-use crate::net::Net;
 use crate::partial::record_file::RecordFile;
 use crate::partial::{Place, Slot, record_file};
 use crate::record::Kind;
-use crate::remote::{self, Destination, Session};
 use crate::report::{NO_FILE, Report};
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Forgets what `settings` name; a failure with one does not stop the others.
-pub async fn run(settings: Cancel, report: &Report) -> Result<(), Fault> {
+pub fn run(settings: &Cancel, report: &Arc<Report>, stop: &Stop) -> Result<(), Fault> {
     let Search { found, problems } = unfinished::find(&settings.paths, false);
     if found.is_empty() && problems.is_empty() {
         report.note("nothing is unfinished here");
     }
-    let net = Rc::new(Net::new(link::options(&settings.link)));
+    let observer: Arc<dyn Observer> = report.clone();
     let mut faults = problems;
     for one in &found {
-        match forget(one, &settings, net.clone()).await {
+        match forget(one, settings, &observer, stop) {
             Ok(true) => report.note(&format!("forgotten: {}", shown(&one.file()))),
             Ok(false) => {}
             Err(fault) => faults.push(fault),
         }
     }
-    faults.into_iter().for_each(|fault| report.on(NO_FILE, &Event::Failed(fault)));
+    faults.into_iter().for_each(|fault| observer.on(NO_FILE, &Event::Failed(fault)));
     Ok(())
 }
 
 /// Forgets one transfer; `false` when it is not one of those asked for.
-async fn forget(one: &Unfinished, settings: &Cancel, net: Rc<Net>) -> Result<bool, Fault> {
+fn forget(one: &Unfinished, settings: &Cancel, observer: &Arc<dyn Observer>, stop: &Stop) -> Result<bool, Fault> {
     match one.record().map(|record| record.kind) {
-        Some(Kind::Upload) => forget_upload(one, settings, net).await,
+        Some(Kind::Upload) => forget_upload(one, settings, observer, stop),
         Some(Kind::Receive) => Err(Fault::new(
             FaultKind::Usage,
             format!("{} belongs to an upload that `onward serve` receives", shown(&one.sidecar)),
@@ -59,9 +58,14 @@ fn forget_download(one: &Unfinished) -> Result<(), Fault> {
     Ok(())
 }
 
-async fn forget_upload(one: &Unfinished, settings: &Cancel, net: Rc<Net>) -> Result<bool, Fault> {
+fn forget_upload(
+    one: &Unfinished,
+    settings: &Cancel,
+    observer: &Arc<dyn Observer>,
+    stop: &Stop,
+) -> Result<bool, Fault> {
     let trust = is_trusted(one, &settings.trust);
-    let record = usable(one, trust, "would have us")?;
+    let record = usable(one, trust, Deed::Cancel)?;
     if !is_wanted(record, &settings.to) {
         return Ok(false);
     }
@@ -69,17 +73,9 @@ async fn forget_upload(one: &Unfinished, settings: &Cancel, net: Rc<Net>) -> Res
         .ok_or_else(|| Fault::new(FaultKind::Local, format!("{} fits no source", shown(&one.sidecar))))?;
     place.trust = trust;
     let file = RecordFile::at(place)?;
-    let mut url = parse_url(&record.url)?;
-    let access = link::access(&settings.link, &mut url)?;
-    let session = Session(record.session.clone());
-    let told = async {
-        let remote = remote::choose(net, Destination { url, access }, Some(&session)).await?;
-        remote.abandon(&session).await
-    };
-    told.await.map_err(|fault: Fault| {
-        fault
-            .kept("the record stays, so that it can be tried again")
-            .hint(format!("to forget it here alone, remove {}", shown(&one.sidecar)))
+    upload::forget(record, &settings.link, observer, stop).map_err(|fault| {
+        let here = format!("to forget it here alone, remove {}", shown(&one.sidecar));
+        fault.kept("the record stays, so that it can be tried again").hint(here)
     })?;
     file.remove()?;
     Ok(true)

@@ -37,6 +37,7 @@ pub fn run(command: Command, report: &Arc<Report>, stop: Stop) -> Result<(), Fau
         Command::Resume(settings) => resume::run(settings, report, &stop),
         Command::Cancel(settings) => run::block_on(cancel::run(settings, report))?,
         Command::Serve(settings) => serve::run(settings, observer, &stop),
+        Command::Cancel(settings) => cancel::run(&settings, report, &stop),
         Command::Status(settings) => status::run(&settings, &*observer),
         Command::Upload(settings) => {
             report.expect(settings.files.len() as u64);

@@ -5,7 +5,7 @@
 //! under its lock, by whoever goes on with it.
 
 use super::unfinished::{self, Search, Unfinished};
-use super::{download, link};
+use super::{download, link, upload};
 use crate::config::{Download, Existing, Fetch, Resume, Send, Upload, parse_url};
 use crate::disk::shown;
 use crate::engine::Stop;
@@ -52,6 +52,9 @@ pub fn run(settings: Resume, report: &Arc<Report>, stop: &Stop) -> Result<(), Fa
     if !plan.download.files.is_empty() {
         download::run(plan.download, &observer, stop)?;
     }
+    if !plan.upload.files.is_empty() {
+        upload::run(plan.upload, &observer, stop)?;
+    }
     Ok(())
 }
 
@@ -88,7 +91,7 @@ impl Plan {
             return Ok(());
         }
         let trust = is_trusted(one, &settings.trust);
-        let record = usable(one, trust, "would")?;
+        let record = usable(one, trust, Deed::GoOn)?;
         if !is_wanted(record, &settings.to) {
             return Ok(());
         }
@@ -125,8 +128,17 @@ pub fn is_wanted(record: &Record, to: &[String]) -> bool {
     to.is_empty() || record.kind == Kind::Download || to.iter().any(is)
 }
 
+/// What a record is to be followed for.
+#[derive(Debug, Clone, Copy)]
+pub enum Deed {
+    /// To finish the transfer.
+    GoOn,
+    /// To have the other side forget it.
+    Cancel,
+}
+
 /// The record, if it may be followed.
-pub fn usable<'a>(one: &'a Unfinished, trust: bool, would: &str) -> Result<&'a Record, Fault> {
+pub fn usable(one: &Unfinished, trust: bool, deed: Deed) -> Result<&Record, Fault> {
     let place = shown(&one.sidecar);
     let (record, doubt) = match &one.content {
         Ok((record, doubt)) => (record, doubt),
@@ -142,12 +154,13 @@ pub fn usable<'a>(one: &'a Unfinished, trust: bool, would: &str) -> Result<&'a R
         Some(_) if trust => Ok(record),
         Some(doubt) => {
             let (file, url) = (shown(&one.file()), &record.url);
-            let deed = match record.kind {
-                Kind::Upload => format!("it {would} send {file} to {url}"),
-                _ => format!("it {would} fetch {url} into {file}"),
+            let deed = match (deed, record.kind) {
+                (Deed::Cancel, _) => format!("speak to {url}"),
+                (Deed::GoOn, Kind::Upload) => format!("send {file} to {url}"),
+                (Deed::GoOn, _) => format!("fetch {url} into {file}"),
             };
-            Err(Fault::new(FaultKind::Local, format!("{place} may be somebody else's ({doubt}): {deed}"))
-                .hint(format!("if that is what you want, add --trust {place}")))
+            let text = format!("{place} may be somebody else's ({doubt}): it would have us {deed}");
+            Err(Fault::new(FaultKind::Local, text).hint(format!("if that is what you want, add --trust {place}")))
         }
     }
 }
@@ -225,7 +238,11 @@ mod tests {
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o664)).unwrap();
         let refused = plan(settings(dir.path()));
         assert_eq!(refused.files(), 0);
-        assert!(refused.problems[0].what.contains("it would fetch http://evil/x into"), "{}", refused.problems[0]);
+        assert!(
+            refused.problems[0].what.contains("it would have us fetch http://evil/x into"),
+            "{}",
+            refused.problems[0]
+        );
         for trust in ["a.partial.toml", "a.partial", "a"] {
             let trusting = Resume { trust: vec![dir.path().join(trust)], ..settings(dir.path()) };
             assert!(plan(trusting).download.files[0].trust, "{trust}");
