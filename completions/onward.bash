@@ -593,7 +593,7 @@ _onward() {
             return 0
             ;;
         onward__subcmd__serve)
-            opts="-q -v -h -V --listen --token-file --tls-cert --tls-key --read-only --upload-only --allow-overwrite --max-file-size --max-unfinished --min-free --base-path --progress --quiet --verbose --help --version"
+            opts="-q -v -h -V --listen --token-file --tls-cert --tls-key --read-only --upload-only --allow-overwrite --max-file-size --max-unfinished --min-free --base-path --expire --allow-host --allow-origin --progress --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -661,6 +661,18 @@ _onward() {
                     return 0
                     ;;
                 --base-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --expire)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-origin)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -19,7 +19,7 @@ pub use signals::Signals;
 use crate::config::{self, Command};
 use crate::engine::Stop;
 use crate::event::Observer;
-use crate::fault::{Fault, Kind};
+use crate::fault::Fault;
 use crate::report::{Choice, Report, Style};
 use std::sync::Arc;
 
@@ -35,7 +35,6 @@ pub fn run(command: Command, report: &Arc<Report>, stop: Stop) -> Result<(), Fau
         Command::Demo(settings) => demo::run(&settings, report, &stop),
         Command::Man => man::run(),
         Command::Resume(settings) => resume::run(settings, report, &stop),
-        Command::Cancel(settings) => run::block_on(cancel::run(settings, report))?,
         Command::Serve(settings) => serve::run(settings, observer, &stop),
         Command::Cancel(settings) => cancel::run(&settings, report, &stop),
         Command::Status(settings) => status::run(&settings, &*observer),
@@ -43,7 +42,6 @@ pub fn run(command: Command, report: &Arc<Report>, stop: Stop) -> Result<(), Fau
             report.expect(settings.files.len() as u64);
             upload::run(settings, &observer, &stop)
         }
-        _ => Err(Fault::new(Kind::Other, "this command is still being built")),
     }
 }
 
