@@ -11,7 +11,7 @@ mod nginx;
 #[allow(dead_code)]
 mod origin;
 #[allow(dead_code)]
-mod receiver;
+mod peer;
 mod upload_peer;
 #[allow(dead_code)]
 mod world;

@@ -1,6 +1,6 @@
 //! Uploads to receivers that refuse, forget, lose answers and lie.
 
-use crate::receiver::{Act, Receiver, problem};
+use crate::peer::{Act, Receiver, problem};
 use crate::world::{Content, Ended, World};
 use serde_json::json;
 
