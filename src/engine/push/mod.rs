@@ -451,7 +451,7 @@ impl<'a> Upload<'a> {
     /// A finished file has the name. It may be the same content: then that is what was wanted.
     async fn taken(&mut self, length: Option<u64>, fault: Fault) -> Result<Step, Fault> {
         if self.job.keep_existing {
-            self.voice.detail("a file of that name is there and is left alone");
+            self.voice.warn("a file of that name is there and is left alone");
             return Ok(Step::Done(Published { place: self.remote.place(), digests: Vec::new() }));
         }
         let known = self.digest(Algorithm::Md5).is_some();
@@ -467,21 +467,33 @@ impl<'a> Upload<'a> {
 
     fn done(&mut self, published: Published) -> Result<Outcome, Fault> {
         let whole = self.ledger.sum(self.ledger.layout().whole()).map(|crc| crc.digest());
-        let mut proof = None;
-        for theirs in &published.digests {
-            let ours = self.digests.iter().chain(&whole).find(|ours| ours.algorithm == theirs.algorithm);
-            let Some(ours) = ours else { continue };
-            if ours != theirs {
-                let text = format!("{} was stored with another {} than it has here", self.name(), theirs.algorithm);
-                return Err(Fault::new(Kind::Integrity, text).hint("remove it at the server and send it again"));
-            }
-            let (alg, digest) = (ours.algorithm.to_string(), ours.hex());
-            self.voice.tell(Event::Verified { alg: alg.clone(), digest, by: "server".into() });
-            proof = proof.or(Some(alg));
+        let ours = |theirs: &Digest| {
+            let found = self.digests.iter().chain(&whole).find(|ours| ours.algorithm == theirs.algorithm);
+            found.map(|ours| (ours.clone(), ours == theirs))
+        };
+        let mut compared: Vec<(Digest, bool)> = published.digests.iter().filter_map(ours).collect();
+        if let Some((digest, _)) = compared.iter().find(|(_, agrees)| !agrees) {
+            let text = format!("{} was stored with another {} than it has here", self.name(), digest.algorithm);
+            return Err(Fault::new(Kind::Integrity, text).hint("remove it at the server and send it again"));
         }
-        let (moved, length) = (self.meter.run(), self.source.length());
-        let already = if self.ledger.held().is_empty() { length } else { self.already };
-        Ok(Outcome { place: published.place.to_string(), moved, already, proof })
+        // One is told, the strongest.
+        compared.sort_by_key(|(digest, _)| Algorithm::ALL.iter().position(|one| *one == digest.algorithm));
+        let proof = compared.first().map(|(digest, _)| digest.clone());
+        if let Some(digest) = &proof {
+            let (alg, digest) = (digest.algorithm.to_string(), digest.hex());
+            self.voice.tell(Event::Verified { alg, digest, by: "server".into() });
+        }
+        let already = match (self.job.keep_existing, self.ledger.held().is_empty()) {
+            (true, true) => 0,
+            (false, true) => self.source.length(),
+            (_, false) => self.already,
+        };
+        Ok(Outcome {
+            place: published.place.to_string(),
+            moved: self.meter.run(),
+            already,
+            proof: proof.map(|digest| digest.algorithm.to_string()),
+        })
     }
 
     fn name(&self) -> String {
