@@ -214,15 +214,16 @@ impl Work<'_> {
     /// Writes down what became of the upload and what is known of the file. The reply does not wait for it: should it
     /// be lost, the receipt that was written before the rename is enough to tell.
     fn remember(&self, receipt: &Receipt, stamp: Stamp) {
-        let (store, receipt, md5) = (self.store.clone(), receipt.clone(), self.upload.facts().md5.clone());
+        let entry = Entry {
+            path: receipt.path.clone(),
+            domain: receipt.head.domain.clone(),
+            claimed_md5: self.upload.facts().md5.as_ref().map(Digest::hex),
+            digests: receipt.digests.clone(),
+            stamp,
+        };
+        self.store.known.announce(&entry);
+        let (store, receipt) = (self.store.clone(), receipt.clone());
         tokio::task::spawn_blocking(move || {
-            let entry = Entry {
-                path: receipt.path.clone(),
-                domain: receipt.head.domain.clone(),
-                claimed_md5: md5.map(|md5| md5.hex()),
-                digests: receipt.digests.clone(),
-                stamp,
-            };
             let told = store.known.remember(&entry).and_then(|()| receipt.write(&store.receipt_file(&receipt.head.id)));
             if let Err(fault) = told {
                 store.trouble(&fault);

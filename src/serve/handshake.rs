@@ -16,7 +16,7 @@ use crate::digest::{Algorithm, Digest};
 use crate::disk;
 use crate::partial::PartialFile;
 use crate::record::IfExists;
-use crate::wire::content_range::ContentRange;
+use crate::wire::content_range::{ContentRange, number};
 use crate::wire::handshake::{
     Begin, CONTENT_DIGEST, ChunkDigests, Complete, DIGESTS, Digests, HANDSHAKE, Id, Identity, LIMITS, Limits,
     MAX_PROOF_RANGES, MAX_REQUEST, Offer, Place, Problem, REPLACE, Reason, State, Status, VERSION, proof,
@@ -38,6 +38,9 @@ const CHUNK_MAX: u64 = 4 << 30;
 const PROOF_RANGE: u64 = 64 << 10;
 /// How long *begin* waits for the digest of a file that has the name.
 const EXISTING_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Sees `true` when a check is over.
+type Over = tokio::sync::watch::Receiver<bool>;
 
 /// A refusal on its way to become a reply.
 type Outcome<T> = Result<T, Box<Problem>>;
@@ -125,6 +128,7 @@ pub async fn answer(
     let upload = store.find(id, domain).ok_or_else(unknown)?;
     let _use = upload.in_use();
     let handler = Handler { site, store, domain };
+    let patience = patience(request, site.rules.patience);
     match (place, &request.method) {
         (Place::Upload, &Method::DELETE) => handler.give_up(&upload).await.map_err(refused),
         (Place::Upload, _) => handler.ask(&upload).await.map_err(refused),
@@ -132,11 +136,11 @@ pub async fn answer(
         (Place::Digests, _) => handler.compare(&upload, request.uri.query()).await.map_err(refused),
         (Place::Identity, _) => {
             let identity = document(inbound).await?;
-            handler.identify(&upload, identity).await.map_err(refused)
+            handler.identify(&upload, identity, patience).await.map_err(refused)
         }
         (Place::Complete, _) => {
             let complete = document(inbound).await?;
-            handler.finish(&upload, complete).await.map_err(refused)
+            handler.finish(&upload, complete, patience).await.map_err(refused)
         }
     }
 }
@@ -476,10 +480,10 @@ impl Handler<'_> {
     }
 
     /// *identify*, and the taking up of an offer.
-    async fn identify(&self, upload: &Arc<Upload>, identity: Identity) -> Outcome<Reply> {
+    async fn identify(&self, upload: &Arc<Upload>, identity: Identity, patience: Duration) -> Outcome<Reply> {
         upload.touch(false);
         if let (Some(nonce), Some(given)) = (&identity.nonce, &identity.proof) {
-            return self.join(upload, nonce, given).await;
+            return self.join(upload, nonce, given, patience).await;
         }
         let Some(md5) = identity.md5 else { return problem(Reason::BadRequest, "an md5 is needed") };
         let if_exists = {
@@ -497,7 +501,7 @@ impl Handler<'_> {
         self.ask(upload).await
     }
 
-    async fn join(&self, upload: &Arc<Upload>, nonce: &Id, given: &str) -> Outcome<Reply> {
+    async fn join(&self, upload: &Arc<Upload>, nonce: &Id, given: &str, patience: Duration) -> Outcome<Reply> {
         let offered = upload.facts().offer.take_if(|offered| offered.nonce == *nonce);
         let Some(offered) = offered else { return problem(Reason::ProofFailed, "there is no such offer (any more)") };
         match &offered.candidate {
@@ -508,7 +512,7 @@ impl Handler<'_> {
                 };
                 let read = move |buffer: &mut [u8], at| file.read_exact_at(buffer, at).is_ok();
                 proven(&offered, given, read).await?;
-                self.adopt(upload, entry.clone()).await
+                self.adopt(upload, entry.clone(), patience).await
             }
             Candidate::Unfinished(id) => {
                 let Some(other) = self.store.find(id, self.domain) else {
@@ -529,7 +533,7 @@ impl Handler<'_> {
     }
 
     /// Lets a finished file's content be this upload's.
-    async fn adopt(&self, upload: &Arc<Upload>, entry: Entry) -> Outcome<Reply> {
+    async fn adopt(&self, upload: &Arc<Upload>, entry: Entry, patience: Duration) -> Outcome<Reply> {
         let mut phase = upload.phase.lock().await;
         let file = self.store.file(upload, &mut phase).await?;
         let (Some(file), false) = (file, matches!(*phase, Phase::Checking(..))) else {
@@ -546,11 +550,11 @@ impl Handler<'_> {
         };
         let over = check::start(self.store, upload, &mut phase, file, order);
         drop(phase);
-        self.wait(upload, over, StatusCode::OK).await
+        self.wait(upload, over, StatusCode::OK, patience).await
     }
 
     /// *finish*.
-    async fn finish(&self, upload: &Arc<Upload>, complete: Complete) -> Outcome<Reply> {
+    async fn finish(&self, upload: &Arc<Upload>, complete: Complete, patience: Duration) -> Outcome<Reply> {
         upload.touch(false);
         let target = self.target(upload, complete.name.as_deref())?;
         if !complete.digests.0.iter().any(|digest| DIGESTS.contains(&digest.algorithm)) {
@@ -581,7 +585,7 @@ impl Handler<'_> {
             _ => return problem(Reason::UnknownUpload, "it is gone"),
         };
         drop(phase);
-        self.wait(upload, over, StatusCode::CREATED).await
+        self.wait(upload, over, StatusCode::CREATED, patience).await
     }
 
     fn target(&self, upload: &Arc<Upload>, name: Option<&str>) -> Outcome<Vec<String>> {
@@ -597,10 +601,11 @@ impl Handler<'_> {
     async fn wait(
         &self,
         upload: &Arc<Upload>,
-        mut over: tokio::sync::watch::Receiver<bool>,
+        mut over: Over,
         status: StatusCode,
+        patience: Duration,
     ) -> Outcome<Reply> {
-        let ended = tokio::time::timeout(self.site.rules.patience, over.wait_for(|over| *over)).await.is_ok();
+        let ended = tokio::time::timeout(patience, over.wait_for(|over| *over)).await.is_ok();
         if !ended {
             let mut reply = reply::json(StatusCode::ACCEPTED, &self.bare(upload, State::Verifying));
             retry_after(&mut reply, Duration::from_secs(1));
@@ -629,6 +634,17 @@ fn agrees(told: &Digests, known: &Digests) -> Outcome<()> {
         Some(digest) => problem(Reason::Suspect, format!("the finished file is not {digest}")),
         None => Ok(()),
     }
+}
+
+/// How long the client wants the reply to wait for a check, at most `most` (RFC 7240: `respond-async`, `wait=N`).
+fn patience(request: &Parts, most: Duration) -> Duration {
+    let lines = request.headers.get_all("prefer").iter().filter_map(|line| line.to_str().ok());
+    let wishes = lines.flat_map(|line| line.split([',', ';'])).map(str::trim);
+    let asked = wishes.filter_map(|wish| match wish {
+        "respond-async" => Some(Duration::ZERO),
+        _ => wish.strip_prefix("wait=").and_then(number).map(Duration::from_secs),
+    });
+    asked.min().map_or(most, |asked| asked.min(most))
 }
 
 /// Writes the changed facts into the record.

@@ -8,8 +8,9 @@ use crate::fault::Fault;
 use crate::record::Stamp;
 use crate::wire::handshake::Digests;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// So many paths of one MD5 are remembered.
 const MAX_PATHS: usize = 8;
@@ -48,12 +49,14 @@ pub struct Known {
     by_md5: PathBuf,
     /// One writer at a time.
     writing: Mutex<()>,
+    /// What is on its way to the disk, by path.
+    fresh: Mutex<HashMap<String, Entry>>,
 }
 
 impl Known {
     /// The index in the server's folder `dir`, for reading only: nothing is created.
     pub fn at(dir: &Path) -> Self {
-        Self { by_path: dir.join("known"), by_md5: dir.join("md5"), writing: Mutex::new(()) }
+        Self { by_path: dir.join("known"), by_md5: dir.join("md5"), writing: Mutex::default(), fresh: Mutex::default() }
     }
 
     /// The index in the server's folder `dir`, which is created as needed.
@@ -73,11 +76,32 @@ impl Known {
     /// are still as they were is for the caller to see.
     pub fn with_md5(&self, domain: &str, md5: &Digest, size: u64) -> Vec<Entry> {
         let fits = |entry: &Entry| entry.domain == domain && entry.stamp.size == size && entry.has_md5(md5);
-        self.paths(domain, md5).iter().filter_map(|path| self.entry(path)).filter(fits).collect()
+        let mut paths = self.paths(domain, md5);
+        let fresh: Vec<String> = self.fresh().values().filter(|entry| fits(entry)).map(|e| e.path.clone()).collect();
+        paths.extend(fresh.into_iter().filter(|path| !paths.contains(path)).collect::<Vec<_>>());
+        paths.iter().filter_map(|path| self.entry(path)).filter(fits).collect()
+    }
+
+    fn fresh(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells at once what [`Known::remember`] will write soon.
+    pub fn announce(&self, entry: &Entry) {
+        self.fresh().insert(entry.path.clone(), entry.clone());
     }
 
     /// Remembers a finished file in place of what was known under its path.
     pub fn remember(&self, entry: &Entry) -> Result<(), Fault> {
+        let written = self.write(entry);
+        let mut fresh = self.fresh();
+        if fresh.get(&entry.path) == Some(entry) {
+            fresh.remove(&entry.path);
+        }
+        written
+    }
+
+    fn write(&self, entry: &Entry) -> Result<(), Fault> {
         let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let text = toml::to_string(entry).unwrap_or_default();
         disk::replace(&self.path_file(&entry.path), text.as_bytes(), false)?;
@@ -106,6 +130,9 @@ impl Known {
     }
 
     fn entry(&self, path: &str) -> Option<Entry> {
+        if let Some(entry) = self.fresh().get(path) {
+            return Some(entry.clone());
+        }
         read(&self.path_file(path)).filter(|entry| entry.path == path)
     }
 

@@ -6,6 +6,7 @@
 // The world and its servers are offered to many test files; not every word of them is in use at every moment.
 #[allow(dead_code)]
 mod faults;
+mod handshake;
 #[allow(dead_code)]
 mod nginx;
 #[allow(dead_code)]
@@ -13,5 +14,6 @@ mod origin;
 #[allow(dead_code)]
 mod peer;
 mod upload_peer;
+mod receiver;
 #[allow(dead_code)]
 mod world;
