@@ -13,7 +13,7 @@ mod nginx;
 mod origin;
 #[allow(dead_code)]
 mod peer;
-mod upload_peer;
 mod receiver;
+mod upload_peer;
 #[allow(dead_code)]
 mod world;
