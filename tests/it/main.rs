@@ -3,6 +3,10 @@
 // A test may write a file without ceremony, and ask whether one is there.
 #![allow(clippy::disallowed_methods)]
 
+mod crash;
+mod download;
+mod download_sidecar;
+
 // The world and its servers are offered to many test files; not every word of them is in use at every moment.
 #[allow(dead_code)]
 mod faults;

@@ -4,7 +4,7 @@
 //! lie in the test's folder.
 
 use crate::origin::Identity;
-use crate::world::{Content, World, skip};
+use crate::world::{Content, World, skip, tell};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -95,7 +95,8 @@ impl Drop for Nginx {
         let _ = self.process.wait();
         if std::thread::panicking() {
             for name in ["stderr", "error.log"] {
-                eprintln!("nginx {name}:\n{}", std::fs::read_to_string(self.folder.join(name)).unwrap_or_default());
+                let text = std::fs::read_to_string(self.folder.join(name)).unwrap_or_default();
+                tell(&format!("nginx {name}:\n{text}"));
             }
         }
     }

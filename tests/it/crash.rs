@@ -1,0 +1,415 @@
+//! Killing the program at any moment and at named points, and cutting the power: what was moved is not lost, and
+//! what is under the final name is never wrong.
+
+use crate::download::{CHUNK, download, on_record};
+use crate::nginx::Nginx;
+use crate::origin::{Origin, Page, always, at_rate};
+use crate::world::{Content, Dice, Running, Signal, World, long};
+use onward::byteset::ByteSet;
+use onward::record::Record;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Bytes that a socket's buffers may hold when a process is killed: sent, and never seen by it.
+const SOCKET: u64 = 6 << 20;
+
+/// The seed of this run's dice; `ONWARD_TEST_SEED` gives another story.
+fn seed() -> u64 {
+    std::env::var("ONWARD_TEST_SEED").ok().and_then(|v| v.parse().ok()).unwrap_or(1)
+}
+
+/// Lets it run for `time`, then SIGKILL. `false` when it had ended by itself.
+fn kill_after(mut running: Running, time: Duration) -> bool {
+    std::thread::sleep(time);
+    let ended = running.has_ended();
+    running.kill();
+    !ended
+}
+
+/// The promise of the whole program: twenty kills in a row at random moments, and the bill.
+#[test]
+fn twenty_kills_in_a_row() {
+    for (connections, length) in [("-x1", 192 << 20), ("-x4", 192 << 20)] {
+        if connections != "-x1" && !long() {
+            continue;
+        }
+        let world = World::new();
+        let content = Content::random(seed(), length);
+        let origin = Origin::serving(&content);
+        let url = origin.url("/file.bin");
+        let again = || world.onward(["download", "--progress", "json", connections, "--limit-rate", "16M", &url]);
+        let mut dice = Dice::new(seed());
+        let mut kills = 0;
+        while kills < 20 {
+            if !kill_after(again().start(), Duration::from_millis(dice.between(1, 1000))) {
+                break;
+            }
+            kills += 1;
+            assert!(!world.exists("file.bin"), "an unfinished file has the final name after {kills} kills");
+        }
+        assert_eq!(kills, 20, "the file was complete too early for this test");
+        let held = on_record(&world.path("file.bin.partial.toml")).unwrap_or(0);
+        world.onward(["download", "--progress", "json", connections, &url]).run().exits(0);
+        world.finished("file.bin", &content);
+        world.holds_only(&["file.bin"]);
+        let bound = length + 20 * (16 << 20) + 20 * SOCKET;
+        assert!(origin.sent() <= bound, "{} bytes moved for {length}, bound {bound}", origin.sent());
+        // At 16 MiB/s for 10 s on average, less 20 times a second at most: something must have been kept.
+        assert!(held > 32 << 20, "20 runs of half a second left only {held} bytes on record");
+    }
+}
+
+/// The same through a real server, over TLS, with several connections.
+#[test]
+fn kills_over_tls() {
+    let world = World::new();
+    let Some(nginx) = Nginx::start(&world) else { return };
+    let content = Content::random(seed() + 1, 24 << 20);
+    nginx.put("file.bin", &content);
+    let again = || {
+        let cacert = nginx.cacert();
+        download(&world, &nginx.tls_url("/file.bin")).args(["-x3", "--limit-rate", "16M", "--cacert"]).arg(cacert)
+    };
+    let mut dice = Dice::new(seed());
+    let most = if long() { 20 } else { 4 };
+    for _ in 0..most {
+        if !kill_after(again().start(), Duration::from_millis(dice.between(200, 900))) {
+            break;
+        }
+    }
+    again().run().exits(0);
+    world.finished("file.bin", &content);
+}
+
+/// A length that nobody knows, killed: nothing can be resumed without ranges, and nothing wrong comes of it.
+#[test]
+fn kills_without_ranges() {
+    let world = World::new();
+    let content = Content::random(seed() + 2, 3 << 20);
+    let origin = Origin::start();
+    origin.page("/file.bin", Page::of(&content).no_ranges());
+    let url = origin.url("/file.bin");
+    let mut dice = Dice::new(seed());
+    for _ in 0..3 {
+        kill_after(download(&world, &url).args(["--limit-rate", "3M"]).start(), Duration::from_millis(dice.between(300, 800)));
+        assert!(!world.exists("file.bin"));
+    }
+    download(&world, &url).run().exits(0);
+    world.finished("file.bin", &content);
+}
+
+#[test]
+fn kills_at_named_points() {
+    let content = Content::random(31, 2 << 20);
+    let mut reached = BTreeSet::new();
+    for point in ["data-synced", "sidecar-replaced", "published"] {
+        for nth in 1..=4 {
+            let world = World::new();
+            let origin = Origin::serving(&content);
+            let url = origin.url("/file.bin");
+            let ended =
+                download(&world, &url).args(["--limit-rate", "1500k"]).crash_at(&format!("{point}:{nth}")).run();
+            let killed = ended.code().is_none();
+            if killed {
+                ended.died_of(Signal::KILL);
+                reached.insert((point, nth));
+            }
+            if world.exists("file.bin") {
+                world.file_is("file.bin", &content);
+            }
+            let held = on_record(&world.path("file.bin.partial.toml")).unwrap_or(0);
+            origin.forget_log();
+            let again = download(&world, &url).args(if killed { &[][..] } else { &["--overwrite"] }).run();
+            again.exits(0);
+            world.finished("file.bin", &content);
+            world.holds_only(&["file.bin"]);
+            if killed {
+                let sent = origin.sent();
+                assert!(sent <= content.len() - held, "{point}:{nth}: {held} were held, {sent} came\n{}", origin.story());
+            }
+        }
+    }
+    for point in ["data-synced", "sidecar-replaced", "published"] {
+        assert!(reached.contains(&(point, 1)), "{point} was never passed: {reached:?}");
+    }
+}
+
+/// After the rename and before anything else: the file is complete, and no body byte moves again.
+#[test]
+fn killed_after_publishing() {
+    let world = World::new();
+    let content = Content::random(32, 2 << 20);
+    let origin = Origin::serving(&content);
+    let url = origin.url("/file.bin");
+    let ended = download(&world, &url).args(["--limit-rate", "2M"]).crash_at("published").run();
+    ended.died_of(Signal::KILL);
+    world.file_is("file.bin", &content);
+    assert!(world.exists("file.bin.partial.toml"), "{:?}", world.names());
+    origin.forget_log();
+    download(&world, &url).run().exits(0);
+    world.finished("file.bin", &content);
+    assert_eq!(origin.sent(), 0, "{}", origin.story());
+    world.holds_only(&["file.bin"]);
+}
+
+/// One line of the disk log.
+#[derive(Debug, Clone)]
+enum Step {
+    Create { inode: u64, path: PathBuf },
+    Write { inode: u64, at: u64, bytes: Vec<u8> },
+    Length { inode: u64, length: u64 },
+    Syncing { inode: u64 },
+    Synced { inode: u64 },
+    SyncDir,
+    Rename { from: PathBuf, to: PathBuf },
+    Remove { path: PathBuf },
+}
+
+fn read_log(text: &str, dir: &Path) -> Vec<Step> {
+    let path = |p: &str| {
+        let p = Path::new(p);
+        p.strip_prefix(dir).unwrap_or(p).components().filter(|c| c.as_os_str() != ".").collect::<PathBuf>()
+    };
+    let step = |line: &str| {
+        let words: Vec<&str> = line.split('\t').collect();
+        let number = |i: usize| words[i].parse::<u64>().unwrap();
+        Some(match words[0] {
+            "create" => Step::Create { inode: number(1), path: path(words[2]) },
+            "write" => {
+                Step::Write { inode: number(1), at: number(2), bytes: onward::digest::unhex(words[3]).unwrap() }
+            }
+            "length" => Step::Length { inode: number(1), length: number(2) },
+            "syncing" => Step::Syncing { inode: number(1) },
+            "synced" => Step::Synced { inode: number(1) },
+            "syncdir" => Step::SyncDir,
+            "rename" => Step::Rename { from: path(words[2]), to: path(words[3]) },
+            "remove" => Step::Remove { path: path(words[1]) },
+            other => panic!("the disk log says {other:?}, which this test does not know"),
+        })
+    };
+    text.lines().filter_map(step).collect()
+}
+
+/// What of the unsynced survives a power cut.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Luck {
+    /// Nothing: no name and no byte that was not synced.
+    None,
+    /// Names do (a journal), bytes do not.
+    Names,
+    /// Names do, and of the bytes those that the dice say.
+    Some(u64),
+    /// All of it; only the boot is another.
+    All,
+}
+
+/// A file's bytes as the program saw them, and as the disk has them.
+#[derive(Clone, Default)]
+struct Inode {
+    now: Vec<u8>,
+    disk: Vec<u8>,
+    syncing: Option<Vec<u8>>,
+    unsynced: Vec<(u64, Vec<u8>)>,
+}
+
+/// The folder after the first `steps` of the log and a power cut: names with their inode and bytes.
+fn after_power_cut(steps: &[Step], luck: Luck) -> BTreeMap<PathBuf, (u64, Vec<u8>)> {
+    let mut inodes: BTreeMap<u64, Inode> = BTreeMap::new();
+    let (mut names, mut names_on_disk) = (BTreeMap::<PathBuf, u64>::new(), BTreeMap::new());
+    for step in steps {
+        match step {
+            Step::Create { inode, path } => {
+                inodes.insert(*inode, Inode::default());
+                names.insert(path.clone(), *inode);
+            }
+            Step::Write { inode, at, bytes } => {
+                let file = inodes.entry(*inode).or_default();
+                put(&mut file.now, *at, bytes);
+                file.unsynced.push((*at, bytes.clone()));
+            }
+            Step::Length { inode, length } => {
+                inodes.entry(*inode).or_default().now.resize(*length as usize, 0);
+            }
+            Step::Syncing { inode } => {
+                let file = inodes.entry(*inode).or_default();
+                file.syncing = Some(file.now.clone());
+                file.unsynced.clear();
+            }
+            Step::Synced { inode } => {
+                let file = inodes.entry(*inode).or_default();
+                file.disk = file.syncing.take().expect("a sync that began");
+            }
+            Step::SyncDir => names_on_disk = names.clone(),
+            Step::Rename { from, to } => {
+                let inode = names.remove(from).expect("a name that is there");
+                names.insert(to.clone(), inode);
+            }
+            Step::Remove { path } => drop(names.remove(path)),
+        }
+    }
+    let names = if luck == Luck::None { names_on_disk } else { names };
+    names.into_iter().map(|(path, inode)| (path, (inode, left_of(&inodes[&inode], luck)))).collect()
+}
+
+fn left_of(file: &Inode, luck: Luck) -> Vec<u8> {
+    match luck {
+        Luck::All => file.now.clone(),
+        Luck::None | Luck::Names => file.disk.clone(),
+        Luck::Some(seed) => {
+            let mut bytes = file.disk.clone();
+            bytes.resize(file.now.len(), 0);
+            let mut dice = Dice::new(seed);
+            for (at, written) in file.unsynced.iter().filter(|_| dice.between(0, 2) == 0) {
+                put(&mut bytes, *at, written);
+            }
+            bytes
+        }
+    }
+}
+
+fn put(into: &mut Vec<u8>, at: u64, bytes: &[u8]) {
+    let end = at as usize + bytes.len();
+    if into.len() < end {
+        into.resize(end, 0);
+    }
+    into[at as usize..end].copy_from_slice(bytes);
+}
+
+/// Writes the folder down, with the record's boot id and inodes as they would be on the machine that comes up again.
+fn rebuild(world: &World, folder: &BTreeMap<PathBuf, (u64, Vec<u8>)>) {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let mut renumbered = Vec::new();
+    for (path, (inode, bytes)) in folder {
+        let place = world.dir().join(path);
+        std::fs::write(&place, bytes).unwrap();
+        std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o600)).unwrap();
+        renumbered.push((*inode, std::fs::metadata(&place).unwrap().ino()));
+    }
+    for (path, (_, bytes)) in folder.iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "toml")) {
+        let mut text = String::from_utf8_lossy(bytes).into_owned();
+        text = text.replace(onward::disk::boot_id(), "ffffffff-ffff-ffff-ffff-ffffffffffff");
+        for (old, new) in &renumbered {
+            text = text.replace(&format!("inode = {old}\n"), &format!("inode = {new}\n"));
+        }
+        std::fs::write(world.dir().join(path), text).unwrap();
+    }
+}
+
+/// What must be true of any folder that a power cut leaves, before anybody looks at it. Gives the durable bytes.
+#[track_caller]
+fn check_claims(folder: &BTreeMap<PathBuf, (u64, Vec<u8>)>, content: &Content, what: &str) -> u64 {
+    if let Some((_, bytes)) = folder.get(Path::new("file.bin")) {
+        assert!(*bytes == content.bytes(), "{what}: the final name holds a wrong file of {} bytes", bytes.len());
+        return content.len();
+    }
+    let Some((_, text)) = folder.get(Path::new("file.bin.partial.toml")) else { return 0 };
+    let record = Record::from_toml(&String::from_utf8_lossy(text))
+        .unwrap_or_else(|e| panic!("{what}: the record is damaged: {e}\n{}", String::from_utf8_lossy(text)));
+    let durable = record.durable();
+    let empty = (0, Vec::new());
+    let (_, data) = folder.get(Path::new("file.bin.partial")).unwrap_or(&empty);
+    for run in durable.runs() {
+        let there = data.get(run.start as usize..run.end as usize);
+        assert!(
+            there == Some(&content.part(run.start, run.end)[..]),
+            "{what}: the record claims {run:?} and the disk does not have it"
+        );
+    }
+    durable.len()
+}
+
+/// A run whose every change to the disk was logged.
+fn logged_run(origin: &Origin, content: &Content, args: &[&str]) -> Vec<Step> {
+    let world = World::new();
+    let log = world.beside("disk.log");
+    let rate = (content.len() * 2 / 3).to_string();
+    let ended = download(&world, &origin.url("/file.bin"))
+        .args(["--chunk-size", "16KiB", "--limit-rate", &rate])
+        .args(args)
+        .env("ONWARD_DISK_LOG", &log)
+        .run();
+    ended.exits(0);
+    let text = std::fs::read_to_string(&log).unwrap();
+    read_log(&text, &world.dir())
+}
+
+/// The power is cut after every single change to the disk of one whole run.
+#[test]
+fn power_cuts() {
+    let content = Content::random(33, 600_000);
+    for args in [&["-x1"][..], &["-x3"]] {
+        let origin = Origin::serving(&content);
+        let steps = logged_run(&origin, &content, args);
+        let synced = steps.iter().filter(|step| matches!(step, Step::Synced { .. })).count();
+        assert!(synced >= 4, "only {synced} syncs in the log: too few to prove anything");
+        let mut seen = BTreeSet::new();
+        for cut in 0..=steps.len() {
+            for luck in [Luck::None, Luck::Names, Luck::Some(seed() + cut as u64), Luck::All] {
+                let folder = after_power_cut(&steps[..cut], luck);
+                let what = format!("{args:?}: power cut after step {cut} of {}, luck {luck:?}", steps.len());
+                let durable = check_claims(&folder, &content, &what);
+                if worth_resuming(&mut seen, &folder, luck, &steps[..cut]) {
+                    resume_from(&folder, &origin, &content, durable, &what);
+                }
+            }
+        }
+        assert!(seen.len() > 10, "only {} different folders", seen.len());
+    }
+}
+
+/// Each different folder is resumed once; with random luck only some are, since nearly all differ.
+fn worth_resuming(
+    seen: &mut BTreeSet<u64>,
+    folder: &BTreeMap<PathBuf, (u64, Vec<u8>)>,
+    luck: Luck,
+    steps: &[Step],
+) -> bool {
+    let state: Vec<u8> = folder
+        .iter()
+        .flat_map(|(path, (_, bytes))| [path.to_string_lossy().as_bytes(), &bytes.len().to_be_bytes(), bytes].concat())
+        .collect();
+    let fresh = seen.insert(onward::digest::Crc::of(&state).sum);
+    let by_dice = matches!(luck, Luck::Some(_) | Luck::All);
+    let turning = !matches!(steps.last(), Some(Step::Write { bytes, .. }) if bytes.len() > 4096);
+    fresh && (!by_dice || long() || (turning && steps.len().is_multiple_of(3)))
+}
+
+#[track_caller]
+fn resume_from(
+    folder: &BTreeMap<PathBuf, (u64, Vec<u8>)>,
+    origin: &Origin,
+    content: &Content,
+    durable: u64,
+    what: &str,
+) {
+    let world = World::new();
+    rebuild(&world, folder);
+    origin.forget_log();
+    let ended = download(&world, &origin.url("/file.bin")).args(["--chunk-size", "16KiB"]).run();
+    assert_eq!(ended.code(), Some(0), "{what}\n{}", ended.story());
+    world.finished("file.bin", content);
+    let sent = origin.sent();
+    assert!(sent <= content.len() - durable, "{what}: {durable} bytes were safe, {sent} came again\n{}", ended.story());
+}
+
+/// Bytes that the record of a running transfer calls durable are those that a sync has covered, whatever the rate.
+#[test]
+fn claims_hold_while_many_bytes_arrive() {
+    let content = Content::random(34, 3_000_000);
+    let world = World::new();
+    let origin = Origin::serving(&content);
+    origin.when(always(), at_rate(1_500_000));
+    let log = world.beside("disk.log");
+    download(&world, &origin.url("/file.bin")).args(["-x2"]).env("ONWARD_DISK_LOG", &log).run().exits(0);
+    let steps = read_log(&std::fs::read_to_string(&log).unwrap(), &world.dir());
+    let mut claimed = ByteSet::new();
+    for cut in 0..=steps.len() {
+        if matches!(steps.get(cut.wrapping_sub(1)), Some(Step::Rename { .. } | Step::SyncDir | Step::Remove { .. })) {
+            let folder = after_power_cut(&steps[..cut], Luck::Names);
+            let durable = check_claims(&folder, &content, &format!("after step {cut}"));
+            claimed.insert(onward::chunk::ByteRange::new(0, durable));
+        }
+    }
+    assert!(claimed.len() > CHUNK, "no record ever claimed anything");
+}
