@@ -92,7 +92,10 @@ fn kills_without_ranges() {
     let url = origin.url("/file.bin");
     let mut dice = Dice::new(seed());
     for _ in 0..3 {
-        kill_after(download(&world, &url).args(["--limit-rate", "3M"]).start(), Duration::from_millis(dice.between(300, 800)));
+        kill_after(
+            download(&world, &url).args(["--limit-rate", "3M"]).start(),
+            Duration::from_millis(dice.between(300, 800)),
+        );
         assert!(!world.exists("file.bin"));
     }
     download(&world, &url).run().exits(0);
@@ -126,7 +129,11 @@ fn kills_at_named_points() {
             world.holds_only(&["file.bin"]);
             if killed {
                 let sent = origin.sent();
-                assert!(sent <= content.len() - held, "{point}:{nth}: {held} were held, {sent} came\n{}", origin.story());
+                assert!(
+                    sent <= content.len() - held,
+                    "{point}:{nth}: {held} were held, {sent} came\n{}",
+                    origin.story()
+                );
             }
         }
     }
@@ -176,9 +183,7 @@ fn read_log(text: &str, dir: &Path) -> Vec<Step> {
         let number = |i: usize| words[i].parse::<u64>().unwrap();
         Some(match words[0] {
             "create" => Step::Create { inode: number(1), path: path(words[2]) },
-            "write" => {
-                Step::Write { inode: number(1), at: number(2), bytes: onward::digest::unhex(words[3]).unwrap() }
-            }
+            "write" => Step::Write { inode: number(1), at: number(2), bytes: onward::digest::unhex(words[3]).unwrap() },
             "length" => Step::Length { inode: number(1), length: number(2) },
             "syncing" => Step::Syncing { inode: number(1) },
             "synced" => Step::Synced { inode: number(1) },

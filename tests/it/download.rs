@@ -218,11 +218,16 @@ fn names_and_places() {
     origin.page("/", Page::of(&content));
     origin.page(
         "/named",
-        Page::of(&content).header("Content-Disposition", "attachment; filename=\"plain.txt\"; filename*=UTF-8''na%C3%AFve.txt"),
+        Page::of(&content)
+            .header("Content-Disposition", "attachment; filename=\"plain.txt\"; filename*=UTF-8''na%C3%AFve.txt"),
     );
     origin.page("/evil", Page::of(&content).header("Content-Disposition", "attachment; filename=\"../../evil.txt\""));
     world.onward(["download", "-o", "o.bin", &origin.url("/plain")]).run().exits(0).stdout_is("o.bin\n");
-    world.onward(["download", "-o", "o.bin", "-d", "dir", &origin.url("/plain")]).run().exits(0).stdout_is("dir/o.bin\n");
+    world
+        .onward(["download", "-o", "o.bin", "-d", "dir", &origin.url("/plain")])
+        .run()
+        .exits(0)
+        .stdout_is("dir/o.bin\n");
     world.onward(["download", "-d", "dir", &origin.url("/with%20space?x=1")]).run().exits(0);
     world.onward(["download", &origin.url("/named")]).run().exits(0).stdout_is("naïve.txt\n");
     world.onward(["download", &origin.url("/evil")]).run().exits(0);
@@ -429,7 +434,8 @@ fn a_full_disk_keeps_everything() {
     let world = World::new();
     let mount = world.beside("small");
     std::fs::create_dir(&mount).unwrap();
-    let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=6m", "tmpfs"]).arg(&mount).output();
+    let mounted =
+        std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=6m", "tmpfs"]).arg(&mount).output();
     if !mounted.is_ok_and(|out| out.status.success()) {
         return skip_anywhere("no right to mount a small tmpfs");
     }

@@ -46,7 +46,11 @@ impl Half {
         let before = (self.world.read(DATA), self.world.read(SIDECAR));
         let ended = self.again();
         ended.exits(code).says_any(words);
-        assert!(before == (self.world.read(DATA), self.world.read(SIDECAR)), "something was changed\n{}", ended.story());
+        assert!(
+            before == (self.world.read(DATA), self.world.read(SIDECAR)),
+            "something was changed\n{}",
+            ended.story()
+        );
         assert!(!self.world.exists("file.bin"));
     }
 
@@ -69,7 +73,8 @@ fn the_record_reads_as_promised() {
     let half = Half::new();
     let text = half.world.text(SIDECAR);
     assert!(text.starts_with("# onward: an unfinished download. Continue with `onward resume file.bin`"), "{text}");
-    for line in ["version = 1", "kind = \"download\"", "file = \"file.bin\"", "length = 4194304", "chunk_size = 65536"] {
+    for line in ["version = 1", "kind = \"download\"", "file = \"file.bin\"", "length = 4194304", "chunk_size = 65536"]
+    {
         assert!(text.lines().any(|l| l == line), "{line} is missing:\n{text}");
     }
     assert!(text.contains(&half.origin.url("/file.bin")) && text.contains("\\\"v1\\\"") || text.contains("'\"v1\"'"));

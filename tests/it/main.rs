@@ -5,6 +5,7 @@
 
 mod crash;
 mod download;
+mod download_faults;
 mod download_sidecar;
 
 // The world and its servers are offered to many test files; not every word of them is in use at every moment.

@@ -154,6 +154,13 @@ impl Content {
         self.hashed(algorithm).hex()
     }
 
+    /// Its digest as a field of RFC 9530 has it.
+    pub fn digest_field(&self, algorithm: onward::digest::Algorithm) -> String {
+        use base64::Engine as _;
+        let bytes = self.hashed(algorithm).bytes;
+        format!("{}=:{}:", algorithm.name(), base64::engine::general_purpose::STANDARD.encode(bytes))
+    }
+
     /// Its digest.
     pub fn hashed(&self, algorithm: onward::digest::Algorithm) -> onward::digest::Digest {
         let mut hasher = onward::digest::Hasher::new(algorithm);
