@@ -284,11 +284,14 @@ pub fn free_space(file: &File) -> Option<u64> {
     Some(fs.f_bavail.saturating_mul(fs.f_frsize))
 }
 
+/// The suffix of a small file while it is being replaced.
+pub const NEW_SUFFIX: &str = ".new";
+
 /// Replaces the small file `path` by `bytes`, mode 0600: temporary file, sync, rename. With `sync_folder` the
 /// rename itself survives a power cut too.
 pub fn replace(path: &Path, bytes: &[u8], sync_folder: bool) -> Result<(), Fault> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
+    name.push(NEW_SUFFIX);
     let temp = path.with_file_name(name);
     let file = loop {
         match create_private(&temp)? {

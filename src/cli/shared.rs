@@ -62,6 +62,10 @@ pub struct Link {
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub connect_timeout: Option<Duration>,
 
+    /// Replace a connection on which no byte moves for this long [default: 20s]
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub stall_timeout: Option<Duration>,
+
     /// Stop after this long, as in 90, 90s or 1h30m; the same command goes on
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub max_time: Option<Duration>,

@@ -11,6 +11,7 @@ use url::Url;
 pub fn options(link: &Link) -> Options {
     Options {
         connect_timeout: link.connect_timeout,
+        stall_timeout: link.stall_timeout,
         cacert: link.cacert.clone(),
         insecure: link.insecure,
         proxy: link.proxy.clone(),

@@ -17,10 +17,11 @@ use std::time::Duration;
 /// A larger config, header, token or URL list file than this is refused, in bytes.
 const MAX_TEXT: u64 = 64 << 20;
 /// The settings that the config file and `ONWARD_*` variables may give.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "cacert",
     "chunk-size",
     "connect-timeout",
+    "stall-timeout",
     "connections",
     "jobs",
     "limit-rate",
@@ -303,6 +304,9 @@ impl<'a> Layers<'a> {
             connect_timeout: self
                 .pick(flags.connect_timeout, "connect-timeout", units::duration)?
                 .unwrap_or(default.connect_timeout),
+            stall_timeout: self
+                .pick(flags.stall_timeout, "stall-timeout", units::duration)?
+                .unwrap_or(default.stall_timeout),
             max_time: self.pick(flags.max_time, "max-time", units::duration)?,
             retries: match retries {
                 Some(cli::Retries::Endless) => None,

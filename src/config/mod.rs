@@ -67,6 +67,8 @@ pub struct Link {
     pub limit_rate: Option<u64>,
     /// For one attempt to connect.
     pub connect_timeout: Duration,
+    /// For one connection on which nothing moves.
+    pub stall_timeout: Duration,
     /// For the whole run.
     pub max_time: Option<Duration>,
     /// Tries without progress; `None` is endless.
@@ -87,6 +89,7 @@ impl Default for Link {
             user_agent: concat!("onward/", env!("CARGO_PKG_VERSION")).into(),
             limit_rate: None,
             connect_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(20),
             max_time: None,
             retries: Some(10),
         }

@@ -25,6 +25,9 @@ struct Run {
     end: u64,
     sum: u64,
     safety: Safety,
+    /// Whether nobody has compared these bytes with their sum since an unclean end. They are not joined with proven
+    /// ones: what is found damaged must go without taking good bytes along.
+    doubtful: bool,
 }
 
 impl Run {
@@ -90,7 +93,7 @@ impl Ledger {
 
     fn put(&mut self, range: ByteRange, sum: u64, safety: Safety) {
         self.held.insert(range);
-        self.runs.insert(range.start, Run { end: range.end, sum, safety });
+        self.runs.insert(range.start, Run { end: range.end, sum, safety, doubtful: false });
         self.join_around(range.start);
     }
 
@@ -109,11 +112,11 @@ impl Ledger {
     fn join(&mut self, left: u64, right: u64) -> bool {
         let (Some(a), Some(b)) = (self.runs.get(&left).copied(), self.runs.get(&right).copied()) else { return false };
         let same_chunk = self.layout.index_of(left) == self.layout.index_of(right);
-        if a.end != right || a.safety != b.safety || !same_chunk {
+        if a.end != right || a.safety != b.safety || a.doubtful != b.doubtful || !same_chunk {
             return false;
         }
         let sum = a.crc(left).then(b.crc(right)).sum;
-        self.runs.insert(left, Run { end: b.end, sum, safety: a.safety });
+        self.runs.insert(left, Run { end: b.end, sum, ..a });
         self.runs.remove(&right);
         true
     }
@@ -126,6 +129,19 @@ impl Ledger {
             }
         }
         // A run may have been joined away by the one before it; then there is nothing at its start.
+        starts.iter().for_each(|start| self.join_around(*start));
+    }
+
+    /// All that is there must be compared with its sums; gives the runs with theirs.
+    pub fn doubt(&mut self) -> Vec<Piece> {
+        self.runs.values_mut().for_each(|run| run.doubtful = true);
+        self.pieces()
+    }
+
+    /// What is still there has been compared and agrees.
+    pub fn vouch(&mut self) {
+        let starts: Vec<u64> = self.runs.keys().copied().collect();
+        self.runs.values_mut().for_each(|run| run.doubtful = false);
         starts.iter().for_each(|start| self.join_around(*start));
     }
 
@@ -144,11 +160,11 @@ impl Ledger {
     pub fn sync_failed(&mut self) {
         let doubtful: Vec<ByteRange> =
             self.runs_where(|safety| safety != Safety::Durable).map(|piece| piece.range).collect();
-        doubtful.into_iter().for_each(|range| self.forget(range));
+        doubtful.into_iter().for_each(|range| drop(self.forget(range)));
     }
 
-    /// Takes out every run that `range` touches, whole: of a part of a run the sum is not known.
-    pub fn forget(&mut self, range: ByteRange) {
+    /// Takes out every run that `range` touches, whole: of a part of a run the sum is not known. Gives what went.
+    pub fn forget(&mut self, range: ByteRange) -> ByteSet {
         let first = self.runs.range(..=range.start).next_back().map_or(range.start, |(at, _)| *at);
         let gone: Vec<(u64, u64)> = self
             .runs
@@ -156,10 +172,11 @@ impl Ledger {
             .filter(|(at, run)| **at < range.end && run.end > range.start)
             .map(|(at, run)| (*at, run.end))
             .collect();
-        for (start, end) in gone {
-            self.runs.remove(&start);
-            self.held.forget(ByteRange::new(start, end));
+        for (start, end) in &gone {
+            self.runs.remove(start);
+            self.held.forget(ByteRange::new(*start, *end));
         }
+        gone.into_iter().map(|(start, end)| ByteRange::new(start, end)).collect()
     }
 
     /// Whether anything is written that a power cut would take.
@@ -198,7 +215,7 @@ impl Ledger {
         record.done = ByteSet::new();
         record.done_sums.clear();
         record.within.clear();
-        for piece in self.runs_where(|safety| safety == Safety::Durable) {
+        for piece in self.joined(|safety| safety == Safety::Durable) {
             let index = self.layout.index_of(piece.range.start);
             match piece.range == self.layout.range(index) {
                 true => {
@@ -208,14 +225,14 @@ impl Ledger {
                 false => record.within.push(piece),
             }
         }
-        record.recent = self.recent();
+        record.recent = self.joined(|safety| safety != Safety::Durable);
         record.recent_boot = (!record.recent.is_empty()).then(|| boot.to_string());
     }
 
-    /// The runs that are not durable, neighbours in one chunk joined.
-    fn recent(&self) -> Vec<Piece> {
+    /// The runs of such safety as a record has them: neighbours in one chunk joined.
+    fn joined(&self, wanted: impl Fn(Safety) -> bool) -> Vec<Piece> {
         let mut joined: Vec<Piece> = Vec::new();
-        for piece in self.runs_where(|safety| safety != Safety::Durable) {
+        for piece in self.runs_where(wanted) {
             match joined.last_mut() {
                 Some(last)
                     if last.range.end == piece.range.start
@@ -315,7 +332,9 @@ mod tests {
                 match then {
                     0 => { ledger.sync_begins(); }
                     1 => ledger.sync_ended(),
-                    2 if start % 5 == 0 => ledger.forget(wanted),
+                    2 if start % 5 == 0 => drop(ledger.forget(wanted)),
+                    2 if start % 7 == 0 => drop(ledger.doubt()),
+                    3 if start % 7 == 0 => ledger.vouch(),
                     _ => {}
                 }
             }

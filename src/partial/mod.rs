@@ -90,6 +90,29 @@ impl Place {
         Self { file: file.to_string(), ..Self::beside(&dir.join(id)) }
     }
 
+    /// Whether the final name holds the very inode that the record was about to publish.
+    pub fn is_published(&self) -> bool {
+        let Ok(Sidecar::Record(record)) = read_sidecar(&self.sidecar) else { return false };
+        let target = self.sidecar.with_file_name(&self.file);
+        match (record.publishing, std::fs::symlink_metadata(target)) {
+            (Some(mark), Ok(meta)) => {
+                // An empty data file is what a run leaves that was killed as soon as it had the lock.
+                let no_data = match std::fs::symlink_metadata(&self.data) {
+                    Ok(data) => data.len() == 0,
+                    Err(e) => e.kind() == std::io::ErrorKind::NotFound,
+                };
+                meta.ino() == mark.inode && meta.len() == mark.length && no_data
+            }
+            _ => false,
+        }
+    }
+
+    /// Removes the record, and what a kill may have left of writing one.
+    fn remove_record(&self) -> Result<(), Fault> {
+        disk::remove(&self.sidecar)?;
+        disk::remove(&disk::with_suffix(&self.sidecar, disk::NEW_SUFFIX)).map(drop)
+    }
+
     /// Where old data goes that a new start must not destroy yet.
     fn parked(&self) -> PathBuf {
         let name = self.data.file_name().unwrap_or_default().to_string_lossy();
@@ -136,14 +159,14 @@ pub struct Slot {
 impl Slot {
     /// Takes the lock and reads what is there. A transfer that another process is at is a fault of kind `Held`.
     pub fn take(place: Place) -> Result<Self, Fault> {
-        if !disk::fits(&disk::with_suffix(&place.sidecar, ".new")) {
+        if !disk::fits(&disk::with_suffix(&place.sidecar, disk::NEW_SUFFIX)) {
             return Err(Fault::new(
                 FaultKind::Local,
                 format!("{} is too long a name to keep a record beside it", place.file),
             )
             .hint("give a shorter one with -o"));
         }
-        let published = published(&place);
+        let published = place.is_published();
         let (data, created) = open_locked(&place)?;
         let mut slot = Self { place, data: Some(data), created, record: None, problem: None, published };
         slot.read_record()?;
@@ -173,6 +196,8 @@ impl Slot {
             self.problem = Some(format!("the record {} speaks of another file", disk::shown(&place.sidecar)));
         } else if self.created && !self.published && record.held(disk::boot_id()).len() > 0 {
             self.problem = Some(format!("the data file {} is gone", disk::shown(&place.data)));
+        } else if record.done_sums.len() as u64 != record.done.len() {
+            self.problem = Some(format!("the record {} lacks checksums", disk::shown(&place.sidecar)));
         } else {
             self.record = Some(*record);
         }
@@ -201,10 +226,13 @@ impl Slot {
             disk::rename(&self.place.data, &self.place.parked())?;
             data = open_locked(&self.place)?.0;
         }
-        disk::remove(&self.place.sidecar)?;
+        self.place.remove_record()?;
         self.created = true;
-        if let Some(length) = record.length {
-            self.reserve(&data, length)?;
+        if let Some(length) = record.length
+            && let Err(fault) = self.reserve(&data, length)
+        {
+            disk::remove(&self.place.data)?;
+            return Err(fault);
         }
         record.file = self.place.file.clone();
         let ledger = Ledger::new(record.layout());
@@ -218,10 +246,10 @@ impl Slot {
             return Err(Fault::new(FaultKind::Local, format!("there is no record of {}", self.place.file)));
         };
         let data = self.take_data()?;
-        let ledger = Ledger::from_record(&record, disk::boot_id());
+        let mut ledger = Ledger::from_record(&record, disk::boot_id());
         let now = disk::stamp(&data).map_err(|e| disk::fault("look at", &self.place.data, &e))?;
         let clean = record.stamp.as_ref() == Some(&now);
-        let unproven = if clean { Vec::new() } else { ledger.pieces() };
+        let unproven = if clean { Vec::new() } else { ledger.doubt() };
         if let Some(length) = record.length.filter(|length| *length != now.size) {
             disk::set_length(&data, length).map_err(|e| disk::fault("set the length of", &self.place.data, &e))?;
         }
@@ -233,7 +261,7 @@ impl Slot {
 
     /// Removes what an earlier run left behind after it had published the file.
     pub fn clear(mut self) -> Result<(), Fault> {
-        disk::remove(&self.place.sidecar)?;
+        self.place.remove_record()?;
         self.created = true;
         Ok(())
     }
@@ -287,18 +315,6 @@ impl Drop for Slot {
         if self.created && self.data.is_some() {
             let _ = disk::remove(&self.place.data);
         }
-    }
-}
-
-/// Whether the final name holds the very inode that the record was about to publish.
-fn published(place: &Place) -> bool {
-    let Ok(Sidecar::Record(record)) = read_sidecar(&place.sidecar) else { return false };
-    let target = place.sidecar.with_file_name(&place.file);
-    match (record.publishing, std::fs::symlink_metadata(target)) {
-        (Some(mark), Ok(meta)) => {
-            meta.ino() == mark.inode && meta.len() == mark.length && !place.data.try_exists().unwrap_or(true)
-        }
-        _ => false,
     }
 }
 
@@ -433,11 +449,12 @@ impl PartialFile {
         }
     }
 
-    /// Takes bytes out of the set; durable before it returns. Runs that `bytes` touches go whole.
-    pub async fn forget(&self, bytes: &ByteSet) -> Result<(), Fault> {
-        self.shared.forget(bytes);
+    /// Takes bytes out of the set; durable before it returns. Runs that `bytes` touches go whole: the answer is what
+    /// went.
+    pub async fn forget(&self, bytes: &ByteSet) -> Result<ByteSet, Fault> {
+        let gone = self.shared.forget(bytes);
         let shared = self.shared.clone();
-        blocking(move || shared.save(true)).await
+        blocking(move || shared.save(true)).await.map(|()| gone)
     }
 
     /// The CRC-64/NVME of bytes that are all there; `range` begins and ends on chunk borders or the file's end.
@@ -452,15 +469,22 @@ impl PartialFile {
         !self.shared.lock().unproven.is_empty()
     }
 
-    /// Reads again the old bytes that nobody vouches for, forgets the damaged ones, and says which they were.
+    /// Reads again the old bytes that nobody vouches for, forgets the damaged ones, and says what is to be fetched
+    /// again for that.
     pub async fn prove(&self) -> Result<ByteSet, Fault> {
         let shared = self.shared.clone();
         let damaged = blocking(move || Ok(shared.damaged())).await?;
-        if !damaged.is_empty() {
-            self.forget(&damaged).await?;
-        }
-        self.shared.lock().unproven.clear();
-        Ok(damaged)
+        let gone = match damaged.is_empty() {
+            true => damaged,
+            false => self.forget(&damaged).await?,
+        };
+        let mut state = self.shared.lock();
+        state.unproven.clear();
+        state.ledger.vouch();
+        drop(state);
+        // Whoever hashes the prefix may have waited for the proof alone.
+        self.shared.grown.notify_all();
+        Ok(gone)
     }
 
     /// Hashes the file from its beginning as it grows, on a thread of its own.
@@ -607,7 +631,7 @@ impl Shared {
         self.lock().gone = true;
         let bad = self.place.sidecar.with_file_name(format!("{}.bad", self.place.file));
         disk::rename(&self.place.data, &bad)?;
-        disk::remove(&self.place.sidecar)?;
+        self.place.remove_record()?;
         disk::unlock(&self.data);
         Ok(bad)
     }
@@ -615,7 +639,7 @@ impl Shared {
     fn discard(&self) -> Result<(), Fault> {
         self.stop_recorder();
         self.lock().gone = true;
-        disk::remove(&self.place.sidecar)?;
+        self.place.remove_record()?;
         disk::remove(&self.place.data)?;
         disk::unlock(&self.data);
         Ok(())

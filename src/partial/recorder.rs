@@ -219,17 +219,21 @@ impl Shared {
     }
 
     /// Takes bytes out of the set, in memory; the caller saves the record.
-    pub fn forget(&self, bytes: &ByteSet) {
+    pub fn forget(&self, bytes: &ByteSet) -> ByteSet {
         let mut state = self.lock();
         state.settle();
+        let mut gone = ByteSet::new();
         for range in bytes.runs() {
-            state.ledger.forget(range);
+            gone.union(&state.ledger.forget(range));
+        }
+        for range in gone.runs() {
             state.unproven.retain(|piece| piece.range.intersect(&range).is_empty());
         }
-        let first = bytes.runs().next().map_or(u64::MAX, |run| run.start);
+        let first = gone.runs().next().map_or(u64::MAX, |run| run.start);
         state.taken_back = (state.taken_back.0 + 1, first);
         drop(state);
         self.grown.notify_all();
+        gone
     }
 
     fn record_until_stopped(self: &Arc<Self>) {

@@ -168,7 +168,7 @@ impl Work<'_> {
             return self.suspect(all, "the content is not what its digest says; compare the chunks' digests");
         }
         match self.file.forget(&damaged).await {
-            Ok(()) => self.suspect(self.chunks_of(&damaged), "bytes on the server's disk have changed"),
+            Ok(gone) => self.suspect(self.chunks_of(&gone), "bytes on the server's disk have changed"),
             Err(fault) => self.store.trouble(&fault),
         }
     }

@@ -448,7 +448,7 @@ impl Handler<'_> {
             return problem(Reason::Differs, "the upload is complete");
         };
         match file.held().touches(range) {
-            true => file.forget(&ByteSet::of(range)).await.map_err(|fault| self.store.trouble(&fault)),
+            true => file.forget(&ByteSet::of(range)).await.map(drop).map_err(|fault| self.store.trouble(&fault)),
             false => Ok(()),
         }
     }

@@ -99,7 +99,7 @@ fn rows() -> Vec<Row> {
             |o, _| {
                 o.when(always(), ignore_range()).when(first(), cut_after(LEN / 2));
             },
-            Must::Finish { percent: 215 },
+            Must::Finish { percent: 260 },
         ),
         row(
             "no more than 64 kB a range",
@@ -540,7 +540,8 @@ fn a_network_that_comes_back() {
     let content = Content::random(52, 4 << 20);
     let origin = Origin::serving(&content);
     let proxy = Proxy::before(origin.address());
-    let mut running = download(&world, &proxy.url("/file.bin")).args(["--limit-rate", "4M"]).start();
+    proxy.next([Fate::fine().at_rate(4 << 20)]);
+    let mut running = download(&world, &proxy.url("/file.bin")).start();
     running.wait_for_progress(1 << 20);
     proxy.refuse(true);
     proxy.cut_now();

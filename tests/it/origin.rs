@@ -562,14 +562,19 @@ impl Origin {
         self.shared.log.lock().unwrap().clone()
     }
 
-    /// Body bytes given to the sockets so far.
+    /// Bytes of the content given to the sockets so far; more than the peer has read, where it left early.
     pub fn sent(&self) -> u64 {
-        self.asked().iter().map(Asked::sent).sum()
+        self.asked().iter().filter(|asked| asked.status < 300).map(Asked::sent).sum()
     }
 
     /// Forgets what was requested so far.
     pub fn forget_log(&self) {
         self.shared.log.lock().unwrap().clear();
+    }
+
+    /// Connections accepted so far.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
     }
 
     /// The most connections that were open at once.

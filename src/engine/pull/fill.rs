@@ -190,13 +190,14 @@ impl Transfer<'_> {
                 text: format!("{} of the earlier run are damaged and fetched again", units::bytes(damaged.len())),
             });
         }
+        let before_stream = self.moved;
         loop {
             let before = file.held().len();
             let streamed = tokio::select! {
                 streamed = self.stream_once(file, opening.take(), &mut meter) => streamed,
                 () = self.tools.stop.wait() => Err(interrupted()),
             };
-            self.moved = meter.run();
+            self.moved = before_stream + meter.run();
             match streamed {
                 Ok(filled) => return Ok(filled),
                 Err(fault) => {

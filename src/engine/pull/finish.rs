@@ -4,7 +4,7 @@ use super::{Attempt, Transfer, shown_place};
 use crate::digest::{Algorithm, Digest};
 use crate::disk::{self, Spot};
 use crate::engine::Existing;
-use crate::event::Outcome;
+use crate::event::{Event, Outcome};
 use crate::fault::{Fault, Kind};
 use crate::partial::{Follower, PartialFile};
 use crate::record::IfExists;
@@ -60,8 +60,10 @@ impl Transfer<'_> {
     ) -> Result<Attempt, Fault> {
         if follower.is_none() && file.needs_proof() && !file.prove().await?.is_empty() {
             // Only reached when nothing was missing: the next attempt fetches what was damaged.
+            let text = "what the earlier run left is damaged in places, which are fetched again".to_string();
+            self.tell(Event::Warning { text });
             file.keep().await?;
-            return Ok(Attempt::StartOver("what the earlier run left is damaged".into()));
+            return Ok(Attempt::GoOn);
         }
         let wanted = wanted.unwrap_or_else(|| self.digests_wanted(&Head::default()));
         let algorithms: Vec<Algorithm> = wanted.iter().map(|(digest, _)| digest.algorithm).collect();

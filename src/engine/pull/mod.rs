@@ -105,6 +105,8 @@ enum Filled {
 enum Attempt {
     Done(Outcome),
     StartOver(String),
+    /// What is there is not all: fetch the rest.
+    GoOn,
 }
 
 struct Transfer<'a> {
@@ -128,10 +130,13 @@ impl Transfer<'_> {
         let (remote, name) = (self.order.url.clone(), self.order.name.clone());
         self.tell(Event::Started { name, direction: Direction::Download, remote, total: None });
         let mut target = self.known_target()?;
-        if let Some(path) = &target
-            && let Some(outcome) = self.already_there(path).await?
-        {
-            return Ok(outcome);
+        if let Some(path) = &target {
+            if let Some(outcome) = self.published(path)? {
+                return Ok(outcome);
+            }
+            if let Some(outcome) = self.already_there(path).await? {
+                return Ok(outcome);
+            }
         }
         let mut slot = match &target {
             Some(path) => Some(self.slot(path)?),
@@ -146,9 +151,12 @@ impl Transfer<'_> {
                         .kept("what was fetched of the old one is kept")
                         .hint("without --no-restart it is downloaded anew"));
                 }
-                Attempt::StartOver(why) => self.tell(Event::Restarted { why }),
+                Attempt::StartOver(why) => {
+                    self.tell(Event::Restarted { why });
+                    fresh = true;
+                }
+                Attempt::GoOn => {}
             }
-            fresh = true;
         }
         Err(Fault::new(Kind::Changed, "the file keeps changing at its source").hint("try again when it has settled"))
     }
@@ -186,11 +194,6 @@ impl Transfer<'_> {
             (None, Some(path)) => Some(self.slot(path)?),
             (slot, _) => slot,
         };
-        if let (Some(slot), Some(path)) = (&slot, target.as_deref())
-            && slot.is_published()
-        {
-            return self.published(path);
-        }
         let record = slot.as_ref().and_then(|slot| slot.record()).filter(|_| !fresh).cloned();
         if let (Some(record), Some(path)) = (&record, target.as_deref())
             && record.length == Some(record.held(disk::boot_id()).len())
@@ -281,15 +284,15 @@ impl Transfer<'_> {
         ))
     }
 
-    /// An earlier run was killed after the final rename: only its record is left.
-    fn published(&self, path: &Path) -> Result<Attempt, Fault> {
-        self.slot_cleared(path)?;
+    /// An earlier run was killed after the final rename: only its record is left, and that goes.
+    fn published(&self, path: &Path) -> Result<Option<Outcome>, Fault> {
+        let place = Place { trust: self.order.trust, ..Place::beside(path) };
+        if !place.is_published() {
+            return Ok(None);
+        }
+        Slot::take(place)?.clear()?;
         let already = std::fs::metadata(path).map_or(0, |meta| meta.len());
-        Ok(Attempt::Done(Outcome { place: shown_place(path), moved: 0, already, proof: None }))
-    }
-
-    fn slot_cleared(&self, path: &Path) -> Result<(), Fault> {
-        disk::remove(&Place::beside(path).sidecar).map(drop)
+        Ok(Some(Outcome { place: shown_place(path), moved: 0, already, proof: None }))
     }
 
     /// The path for a name that only the answer told.
