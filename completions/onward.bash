@@ -70,7 +70,7 @@ _onward() {
             return 0
             ;;
         onward__subcmd__cancel)
-            opts="-H -u -k -4 -6 -A -q -v -h -V --to --trust --header --user --token-file --netrc --cacert --insecure --proxy --ipv4 --ipv6 --user-agent --limit-rate --connect-timeout --max-time --retries --progress --quiet --verbose --help --version"
+            opts="-H -u -k -4 -6 -A -q -v -h -V --to --trust --header --user --token-file --netrc --cacert --insecure --proxy --ipv4 --ipv6 --user-agent --limit-rate --connect-timeout --stall-timeout --max-time --retries --progress --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -176,6 +176,10 @@ _onward() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --stall-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --max-time)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -232,7 +236,7 @@ _onward() {
             return 0
             ;;
         onward__subcmd__download)
-            opts="-o -d -i -x -j -H -u -k -4 -6 -A -q -v -h -V --output --dir --create-dirs --input --connections --jobs --chunk-size --checksum --overwrite --no-clobber --no-restart --dry-run --header --user --token-file --netrc --cacert --insecure --proxy --ipv4 --ipv6 --user-agent --limit-rate --connect-timeout --max-time --retries --progress --quiet --verbose --help --version"
+            opts="-o -d -i -x -j -H -u -k -4 -6 -A -q -v -h -V --output --dir --create-dirs --input --connections --jobs --chunk-size --checksum --overwrite --no-clobber --no-restart --dry-run --header --user --token-file --netrc --cacert --insecure --proxy --ipv4 --ipv6 --user-agent --limit-rate --connect-timeout --stall-timeout --max-time --retries --progress --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -417,6 +421,10 @@ _onward() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --stall-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --max-time)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -451,7 +459,7 @@ _onward() {
             return 0
             ;;
         onward__subcmd__resume)
-            opts="-r -x -j -H -u -k -4 -6 -A -q -v -h -V --recursive --to --trust --connections --jobs --no-restart --header --user --token-file --netrc --cacert --insecure --proxy --ipv4 --ipv6 --user-agent --limit-rate --connect-timeout --max-time --retries --progress --quiet --verbose --help --version"
+            opts="-r -x -j -H -u -k -4 -6 -A -q -v -h -V --recursive --to --trust --connections --jobs --no-restart --header --user --token-file --netrc --cacert --insecure --proxy --ipv4 --ipv6 --user-agent --limit-rate --connect-timeout --stall-timeout --max-time --retries --progress --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -570,6 +578,10 @@ _onward() {
                     return 0
                     ;;
                 --connect-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stall-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -702,7 +714,7 @@ _onward() {
             return 0
             ;;
         onward__subcmd__upload)
-            opts="-t -x -j -H -u -k -4 -6 -A -q -v -h -V --to --name --connections --jobs --chunk-size --overwrite --no-clobber --header --user --token-file --netrc --cacert --insecure --proxy --ipv4 --ipv6 --user-agent --limit-rate --connect-timeout --max-time --retries --progress --quiet --verbose --help --version"
+            opts="-t -x -j -H -u -k -4 -6 -A -q -v -h -V --to --name --connections --jobs --chunk-size --overwrite --no-clobber --header --user --token-file --netrc --cacert --insecure --proxy --ipv4 --ipv6 --user-agent --limit-rate --connect-timeout --stall-timeout --max-time --retries --progress --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -818,6 +830,10 @@ _onward() {
                     return 0
                     ;;
                 --connect-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stall-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -53,6 +53,7 @@ complete -c onward -n "__fish_onward_using_subcommand download" -l proxy -d 'Go 
 complete -c onward -n "__fish_onward_using_subcommand download" -s A -l user-agent -d 'Call ourselves this' -r
 complete -c onward -n "__fish_onward_using_subcommand download" -l limit-rate -d 'Move at most this many bytes a second in all, as in 16M' -r
 complete -c onward -n "__fish_onward_using_subcommand download" -l connect-timeout -d 'Give up a connection attempt after this long [default: 30s]' -r
+complete -c onward -n "__fish_onward_using_subcommand download" -l stall-timeout -d 'Replace a connection on which no byte moves for this long [default: 20s]' -r
 complete -c onward -n "__fish_onward_using_subcommand download" -l max-time -d 'Stop after this long, as in 90, 90s or 1h30m; the same command goes on' -r
 complete -c onward -n "__fish_onward_using_subcommand download" -l retries -d 'Try again this often without any progress, or `inf` [default: 10]' -r
 complete -c onward -n "__fish_onward_using_subcommand download" -l progress -d 'How progress is shown on stderr [default: auto]' -r -f -a "auto\t'Bars on a terminal, plain elsewhere, under TERM=dumb and under CI'
@@ -88,6 +89,7 @@ complete -c onward -n "__fish_onward_using_subcommand get" -l proxy -d 'Go throu
 complete -c onward -n "__fish_onward_using_subcommand get" -s A -l user-agent -d 'Call ourselves this' -r
 complete -c onward -n "__fish_onward_using_subcommand get" -l limit-rate -d 'Move at most this many bytes a second in all, as in 16M' -r
 complete -c onward -n "__fish_onward_using_subcommand get" -l connect-timeout -d 'Give up a connection attempt after this long [default: 30s]' -r
+complete -c onward -n "__fish_onward_using_subcommand get" -l stall-timeout -d 'Replace a connection on which no byte moves for this long [default: 20s]' -r
 complete -c onward -n "__fish_onward_using_subcommand get" -l max-time -d 'Stop after this long, as in 90, 90s or 1h30m; the same command goes on' -r
 complete -c onward -n "__fish_onward_using_subcommand get" -l retries -d 'Try again this often without any progress, or `inf` [default: 10]' -r
 complete -c onward -n "__fish_onward_using_subcommand get" -l progress -d 'How progress is shown on stderr [default: auto]' -r -f -a "auto\t'Bars on a terminal, plain elsewhere, under TERM=dumb and under CI'
@@ -121,6 +123,7 @@ complete -c onward -n "__fish_onward_using_subcommand upload" -l proxy -d 'Go th
 complete -c onward -n "__fish_onward_using_subcommand upload" -s A -l user-agent -d 'Call ourselves this' -r
 complete -c onward -n "__fish_onward_using_subcommand upload" -l limit-rate -d 'Move at most this many bytes a second in all, as in 16M' -r
 complete -c onward -n "__fish_onward_using_subcommand upload" -l connect-timeout -d 'Give up a connection attempt after this long [default: 30s]' -r
+complete -c onward -n "__fish_onward_using_subcommand upload" -l stall-timeout -d 'Replace a connection on which no byte moves for this long [default: 20s]' -r
 complete -c onward -n "__fish_onward_using_subcommand upload" -l max-time -d 'Stop after this long, as in 90, 90s or 1h30m; the same command goes on' -r
 complete -c onward -n "__fish_onward_using_subcommand upload" -l retries -d 'Try again this often without any progress, or `inf` [default: 10]' -r
 complete -c onward -n "__fish_onward_using_subcommand upload" -l progress -d 'How progress is shown on stderr [default: auto]' -r -f -a "auto\t'Bars on a terminal, plain elsewhere, under TERM=dumb and under CI'
@@ -151,6 +154,7 @@ complete -c onward -n "__fish_onward_using_subcommand put" -l proxy -d 'Go throu
 complete -c onward -n "__fish_onward_using_subcommand put" -s A -l user-agent -d 'Call ourselves this' -r
 complete -c onward -n "__fish_onward_using_subcommand put" -l limit-rate -d 'Move at most this many bytes a second in all, as in 16M' -r
 complete -c onward -n "__fish_onward_using_subcommand put" -l connect-timeout -d 'Give up a connection attempt after this long [default: 30s]' -r
+complete -c onward -n "__fish_onward_using_subcommand put" -l stall-timeout -d 'Replace a connection on which no byte moves for this long [default: 20s]' -r
 complete -c onward -n "__fish_onward_using_subcommand put" -l max-time -d 'Stop after this long, as in 90, 90s or 1h30m; the same command goes on' -r
 complete -c onward -n "__fish_onward_using_subcommand put" -l retries -d 'Try again this often without any progress, or `inf` [default: 10]' -r
 complete -c onward -n "__fish_onward_using_subcommand put" -l progress -d 'How progress is shown on stderr [default: auto]' -r -f -a "auto\t'Bars on a terminal, plain elsewhere, under TERM=dumb and under CI'
@@ -203,6 +207,7 @@ complete -c onward -n "__fish_onward_using_subcommand resume" -l proxy -d 'Go th
 complete -c onward -n "__fish_onward_using_subcommand resume" -s A -l user-agent -d 'Call ourselves this' -r
 complete -c onward -n "__fish_onward_using_subcommand resume" -l limit-rate -d 'Move at most this many bytes a second in all, as in 16M' -r
 complete -c onward -n "__fish_onward_using_subcommand resume" -l connect-timeout -d 'Give up a connection attempt after this long [default: 30s]' -r
+complete -c onward -n "__fish_onward_using_subcommand resume" -l stall-timeout -d 'Replace a connection on which no byte moves for this long [default: 20s]' -r
 complete -c onward -n "__fish_onward_using_subcommand resume" -l max-time -d 'Stop after this long, as in 90, 90s or 1h30m; the same command goes on' -r
 complete -c onward -n "__fish_onward_using_subcommand resume" -l retries -d 'Try again this often without any progress, or `inf` [default: 10]' -r
 complete -c onward -n "__fish_onward_using_subcommand resume" -l progress -d 'How progress is shown on stderr [default: auto]' -r -f -a "auto\t'Bars on a terminal, plain elsewhere, under TERM=dumb and under CI'
@@ -234,6 +239,7 @@ complete -c onward -n "__fish_onward_using_subcommand cancel" -l proxy -d 'Go th
 complete -c onward -n "__fish_onward_using_subcommand cancel" -s A -l user-agent -d 'Call ourselves this' -r
 complete -c onward -n "__fish_onward_using_subcommand cancel" -l limit-rate -d 'Move at most this many bytes a second in all, as in 16M' -r
 complete -c onward -n "__fish_onward_using_subcommand cancel" -l connect-timeout -d 'Give up a connection attempt after this long [default: 30s]' -r
+complete -c onward -n "__fish_onward_using_subcommand cancel" -l stall-timeout -d 'Replace a connection on which no byte moves for this long [default: 20s]' -r
 complete -c onward -n "__fish_onward_using_subcommand cancel" -l max-time -d 'Stop after this long, as in 90, 90s or 1h30m; the same command goes on' -r
 complete -c onward -n "__fish_onward_using_subcommand cancel" -l retries -d 'Try again this often without any progress, or `inf` [default: 10]' -r
 complete -c onward -n "__fish_onward_using_subcommand cancel" -l progress -d 'How progress is shown on stderr [default: auto]' -r -f -a "auto\t'Bars on a terminal, plain elsewhere, under TERM=dumb and under CI'

@@ -399,7 +399,7 @@ impl<'a> Upload<'a> {
             Closed::Gone => Ok(Step::Anew("the server no longer knows this upload".into())),
             Closed::Missing(missing) => {
                 self.round("the server misses bytes that it said it had")?;
-                missing.runs().for_each(|run| self.ledger.forget(run));
+                missing.runs().for_each(|run| drop(self.ledger.forget(run)));
                 self.ask_again().await
             }
             Closed::Suspect(_) => {

@@ -30,7 +30,7 @@ impl Upload<'_> {
         };
         let mut lost = self.ledger.held().clone();
         lost.subtract(&theirs);
-        lost.runs().for_each(|run| self.ledger.forget(run));
+        lost.runs().for_each(|run| drop(self.ledger.forget(run)));
         if trust {
             return self.receipts_for(theirs).await;
         }
@@ -95,7 +95,7 @@ impl Upload<'_> {
         }
         compared.unknown.subtract(&compared.differing);
         for stale in compared.differing.runs().chain(compared.unknown.runs()) {
-            (stale.start..stale.end).for_each(|index| compared.agreed.forget(layout.range(index)));
+            (stale.start..stale.end).for_each(|index| drop(compared.agreed.forget(layout.range(index))));
         }
         Ok(compared)
     }
