@@ -19,6 +19,7 @@ mod origin;
 #[allow(dead_code)]
 mod peer;
 mod receiver;
+mod serve;
 mod upload_peer;
 #[allow(dead_code)]
 mod world;

@@ -34,6 +34,15 @@ impl Setup {
         self
     }
 
+    /// What a test wants unless it says otherwise.
+    fn defaults(&mut self) {
+        for (flag, value) in [("--listen", "127.0.0.1:0"), ("--min-free", "1M")] {
+            if self.command.get_args().all(|arg| arg != flag) {
+                self.command.args([flag, value]);
+            }
+        }
+    }
+
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self
@@ -42,6 +51,7 @@ impl Setup {
     /// Starts it and waits for its first line.
     #[track_caller]
     pub fn start(mut self) -> Receiver {
+        self.defaults();
         let mut child = self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let told = Arc::new(Mutex::new(String::new()));
         let (errors, ear) = (child.stderr.take().unwrap(), told.clone());
@@ -72,7 +82,7 @@ impl Receiver {
         let root = world.beside(folder);
         fs::create_dir_all(&root).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_onward"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--min-free", "1M"]).arg(&root);
+        command.arg("serve").arg(&root);
         command.current_dir(world.dir()).env_clear().stdin(Stdio::null());
         command.env("HOME", world.home()).env("PATH", std::env::var_os("PATH").unwrap_or_default());
         Setup { root, command }
@@ -281,6 +291,18 @@ impl Talk {
         self.stream.read_exact(&mut word).unwrap();
         assert_eq!(&word, b"HTTP/1.1 100 Continue\r\n\r\n");
         self.raw(&bytes[..now]);
+    }
+
+    /// Nothing more will be sent.
+    pub fn shut(&mut self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// All that comes until the server closes.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let _ = self.stream.read_to_end(&mut bytes);
+        bytes
     }
 
     /// Whether the server has closed the connection without another word.
