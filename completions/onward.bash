@@ -236,7 +236,7 @@ _onward() {
             return 0
             ;;
         onward__subcmd__download)
-            opts="-o -d -i -x -j -H -u -k -4 -6 -A -q -v -h -V --output --dir --create-dirs --input --connections --jobs --chunk-size --checksum --overwrite --no-clobber --no-restart --dry-run --header --user --token-file --netrc --cacert --insecure --proxy --ipv4 --ipv6 --user-agent --limit-rate --connect-timeout --stall-timeout --max-time --retries --progress --quiet --verbose --help --version"
+            opts="-o -d -i -x -j -R -H -u -k -4 -6 -A -q -v -h -V --output --dir --create-dirs --input --connections --jobs --chunk-size --checksum --overwrite --no-clobber --no-restart --speed-limit --speed-time --remote-time --strict --dry-run --header --user --token-file --netrc --cacert --insecure --proxy --ipv4 --ipv6 --user-agent --limit-rate --connect-timeout --stall-timeout --max-time --retries --progress --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -337,6 +337,14 @@ _onward() {
                     return 0
                     ;;
                 --checksum)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --speed-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --speed-time)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -44,6 +44,8 @@ complete -c onward -n "__fish_onward_using_subcommand download" -s x -l connecti
 complete -c onward -n "__fish_onward_using_subcommand download" -s j -l jobs -d 'Large files at once [default: 3]' -r
 complete -c onward -n "__fish_onward_using_subcommand download" -l chunk-size -d 'Chunk size, as in 8M; raised until there are at most 10,000 [default: 8M]' -r
 complete -c onward -n "__fish_onward_using_subcommand download" -l checksum -d 'The digest the file must have, as in sha256:HEX (one URL only)' -r
+complete -c onward -n "__fish_onward_using_subcommand download" -l speed-limit -d 'Replace a connection slower than this, as in 10K [default: none]' -r
+complete -c onward -n "__fish_onward_using_subcommand download" -l speed-time -d 'How long it may be slower than --speed-limit [default: 30s]' -r
 complete -c onward -n "__fish_onward_using_subcommand download" -s H -l header -d 'Send this header; @FILE reads lines of them from FILE' -r
 complete -c onward -n "__fish_onward_using_subcommand download" -s u -l user -d 'Log in; without :PASSWORD it is taken from ONWARD_PASSWORD' -r
 complete -c onward -n "__fish_onward_using_subcommand download" -l token-file -d 'Read a bearer token from FILE; only the given origin sees it' -r -F
@@ -65,6 +67,8 @@ complete -c onward -n "__fish_onward_using_subcommand download" -l create-dirs -
 complete -c onward -n "__fish_onward_using_subcommand download" -l overwrite -d 'Replace an existing file, once the new one is complete'
 complete -c onward -n "__fish_onward_using_subcommand download" -l no-clobber -d 'Leave an existing file alone and count it as done'
 complete -c onward -n "__fish_onward_using_subcommand download" -l no-restart -d 'Fail (exit 4) instead of starting over when the remote file has changed'
+complete -c onward -n "__fish_onward_using_subcommand download" -s R -l remote-time -d 'Give the file the time of the remote one'
+complete -c onward -n "__fish_onward_using_subcommand download" -l strict -d 'Fail (exit 5) where only comparing samples shows that a resumed file is right'
 complete -c onward -n "__fish_onward_using_subcommand download" -l dry-run -d 'Say what would be done, and move nothing'
 complete -c onward -n "__fish_onward_using_subcommand download" -s k -l insecure -d 'Do not check the server\'s certificate'
 complete -c onward -n "__fish_onward_using_subcommand download" -s 4 -l ipv4 -d 'Use IPv4 only'
@@ -80,6 +84,8 @@ complete -c onward -n "__fish_onward_using_subcommand get" -s x -l connections -
 complete -c onward -n "__fish_onward_using_subcommand get" -s j -l jobs -d 'Large files at once [default: 3]' -r
 complete -c onward -n "__fish_onward_using_subcommand get" -l chunk-size -d 'Chunk size, as in 8M; raised until there are at most 10,000 [default: 8M]' -r
 complete -c onward -n "__fish_onward_using_subcommand get" -l checksum -d 'The digest the file must have, as in sha256:HEX (one URL only)' -r
+complete -c onward -n "__fish_onward_using_subcommand get" -l speed-limit -d 'Replace a connection slower than this, as in 10K [default: none]' -r
+complete -c onward -n "__fish_onward_using_subcommand get" -l speed-time -d 'How long it may be slower than --speed-limit [default: 30s]' -r
 complete -c onward -n "__fish_onward_using_subcommand get" -s H -l header -d 'Send this header; @FILE reads lines of them from FILE' -r
 complete -c onward -n "__fish_onward_using_subcommand get" -s u -l user -d 'Log in; without :PASSWORD it is taken from ONWARD_PASSWORD' -r
 complete -c onward -n "__fish_onward_using_subcommand get" -l token-file -d 'Read a bearer token from FILE; only the given origin sees it' -r -F
@@ -101,6 +107,8 @@ complete -c onward -n "__fish_onward_using_subcommand get" -l create-dirs -d 'Cr
 complete -c onward -n "__fish_onward_using_subcommand get" -l overwrite -d 'Replace an existing file, once the new one is complete'
 complete -c onward -n "__fish_onward_using_subcommand get" -l no-clobber -d 'Leave an existing file alone and count it as done'
 complete -c onward -n "__fish_onward_using_subcommand get" -l no-restart -d 'Fail (exit 4) instead of starting over when the remote file has changed'
+complete -c onward -n "__fish_onward_using_subcommand get" -s R -l remote-time -d 'Give the file the time of the remote one'
+complete -c onward -n "__fish_onward_using_subcommand get" -l strict -d 'Fail (exit 5) where only comparing samples shows that a resumed file is right'
 complete -c onward -n "__fish_onward_using_subcommand get" -l dry-run -d 'Say what would be done, and move nothing'
 complete -c onward -n "__fish_onward_using_subcommand get" -s k -l insecure -d 'Do not check the server\'s certificate'
 complete -c onward -n "__fish_onward_using_subcommand get" -s 4 -l ipv4 -d 'Use IPv4 only'

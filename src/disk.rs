@@ -14,6 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
 /// What to do about a full disk.
 pub const FULL: &str = "free some space and run the same command again";
@@ -266,7 +267,7 @@ pub fn allocate(file: &File, path: &Path, length: u64) -> Result<(), Fault> {
 }
 
 /// Gives the file `path` a modification time.
-pub fn set_modified(path: &Path, time: std::time::SystemTime) -> Result<(), Fault> {
+pub fn set_modified(path: &Path, time: SystemTime) -> Result<(), Fault> {
     let set = OpenOptions::new().write(true).open(path).and_then(|file| file.set_modified(time));
     set.map_err(|e| fault("set the time of", path, &e))
 }
@@ -466,7 +467,7 @@ pub fn token() -> String {
     // Without the system's randomness a token can still be told from another process's.
     if getrandom::fill(&mut bytes).is_err() {
         bytes[..4].copy_from_slice(&std::process::id().to_be_bytes());
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         bytes[4..12].copy_from_slice(&(now.as_nanos() as u64).to_be_bytes());
     }
     crate::digest::hex(&bytes)

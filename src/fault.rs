@@ -15,6 +15,9 @@ pub enum Kind {
     Network,
     /// The server is there but cannot just now (408, 425, 429, 5xx): may pass.
     Busy,
+    /// The server cannot show that it is who it should be (TLS). On a line that has worked before this may be a
+    /// captive portal, and pass.
+    Untrusted,
     /// The time given with `--max-time` is over.
     OutOfTime,
     /// The user stopped it.
@@ -120,9 +123,18 @@ impl Fault {
             Kind::Held => "wait for it, or end it; `onward status` names it",
             Kind::Unknown => "look at the server, then run the same command again",
             Kind::Usage => "`onward --help` says how",
-            Kind::Refused | Kind::Other => return self.hint.clone(),
+            Kind::Refused | Kind::Untrusted | Kind::Other => return self.hint.clone(),
         };
         Some(self.hint.clone().unwrap_or_else(|| by_kind.to_string()))
+    }
+
+    /// The same fault as seen by a transfer that has had bytes from this very host: a name that cannot be trusted now
+    /// is a captive portal or a proxy in the way, not the host.
+    pub fn after_bytes(self) -> Self {
+        match self.kind {
+            Kind::Untrusted => Self { kind: Kind::Network, ..self },
+            _ => self,
+        }
     }
 
     /// The exit code of a run that ends with this fault.
@@ -134,7 +146,7 @@ impl Fault {
 /// The exit codes, the one place that knows them.
 fn exit_code(kind: Kind) -> u8 {
     match kind {
-        Kind::Other => 1,
+        Kind::Other | Kind::Untrusted => 1,
         Kind::Usage => 2,
         Kind::Network | Kind::Busy | Kind::OutOfTime | Kind::Interrupted => 3,
         Kind::Changed => 4,

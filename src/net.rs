@@ -551,7 +551,7 @@ fn fault_of(error: &reqwest::Error, url: &Url) -> Fault {
     let host = host(url);
     if cause.contains("invalid peer certificate") || cause.contains("CertNotValid") {
         let text = format!("{host} could not be trusted: {cause}");
-        return Fault::new(Kind::Other, text)
+        return Fault::new(Kind::Untrusted, text)
             .hint("check the name and the clock; --cacert FILE trusts one more authority");
     }
     if error.is_builder() || error.is_request() && cause.contains("invalid URL") {

@@ -4,6 +4,7 @@ use super::{Link, Show};
 use crate::units;
 use clap::{Args, ValueHint};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The flags of `onward download`.
 #[derive(Debug, Clone, Default, Args)]
@@ -55,6 +56,22 @@ pub struct Download {
     /// Fail (exit 4) instead of starting over when the remote file has changed
     #[arg(long)]
     pub no_restart: bool,
+
+    /// Replace a connection slower than this, as in 10K [default: none]
+    #[arg(long, value_name = "RATE", value_parser = units::rate)]
+    pub speed_limit: Option<u64>,
+
+    /// How long it may be slower than --speed-limit [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = units::duration, requires = "speed_limit")]
+    pub speed_time: Option<Duration>,
+
+    /// Give the file the time of the remote one
+    #[arg(short = 'R', long)]
+    pub remote_time: bool,
+
+    /// Fail (exit 5) where only comparing samples shows that a resumed file is right
+    #[arg(long)]
+    pub strict: bool,
 
     /// Say what would be done, and move nothing
     #[arg(long)]

@@ -43,6 +43,7 @@ async fn all(settings: config::Download, observer: Arc<dyn Observer>, stop: Stop
         pace: Pace::new(settings.link.limit_rate),
         stop,
         policy: policy(&settings.link),
+        least: settings.least,
         memory: Rc::default(),
         large: Arc::new(Semaphore::new(settings.work.jobs.max(1) as usize)),
     };
@@ -118,6 +119,8 @@ async fn one(
             config::Existing::Keep => Existing::Keep,
         },
         no_restart: settings.work.no_restart,
+        remote_time: settings.remote_time,
+        strict: settings.strict,
         trust: fetch.trust,
     };
     pull(tools, order).await.map(Some)

@@ -174,6 +174,9 @@ impl<'a> Layers<'a> {
             dir: flags.dir.unwrap_or_else(|| PathBuf::from(".")),
             create_dirs: flags.create_dirs,
             dry_run: flags.dry_run,
+            least: flags.speed_limit.map(|least| (least, flags.speed_time.unwrap_or(Duration::from_secs(30)))),
+            remote_time: flags.remote_time,
+            strict: flags.strict,
             work: self.work(flags.connections, flags.jobs, flags.chunk_size, flags.no_restart)?,
             link: self.link(flags.link)?,
         })

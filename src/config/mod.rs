@@ -149,6 +149,12 @@ pub struct Download {
     pub create_dirs: bool,
     /// Say what would be done, move nothing.
     pub dry_run: bool,
+    /// Connections slower than this many bytes a second over this time are replaced.
+    pub least: Option<(u64, Duration)>,
+    /// Give files the remote's time.
+    pub remote_time: bool,
+    /// Samples are not proof enough.
+    pub strict: bool,
     /// How.
     pub work: Work,
     /// Through what.

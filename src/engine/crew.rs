@@ -5,15 +5,19 @@
 use super::meter::Meter;
 use super::pace::Pace;
 use super::spans::{Claim, ClaimId, Spans};
+use crate::byteset::ByteSet;
 use crate::chunk::ByteRange;
+use crate::digest::{Digest, Hasher};
 use crate::fault::{Fault, Kind};
 use crate::partial::{PartialFile, Writer};
 use crate::record::Validator;
 use crate::source::{Answer, Ask, Body, Head, Source};
+use crate::units;
 use crate::wire::validator::{Form, Likeness, best_form, compare};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 /// Why a connection has nothing more to do.
 #[derive(Debug)]
@@ -50,6 +54,8 @@ pub struct Crew {
     pub busy: Cell<u32>,
     /// How many bytes to ask for at once.
     pub want: Cell<u64>,
+    /// Connections slower than this are replaced.
+    pub least: Least,
     /// The claims' writers: whoever cuts a claim shrinks its writer.
     writers: RefCell<HashMap<ClaimId, Rc<RefCell<Writer>>>>,
 }
@@ -58,6 +64,8 @@ pub struct Crew {
 struct Reply {
     body: Box<dyn Body>,
     end: u64,
+    /// What these very bytes are said to hash to, and the hash so far.
+    digest: Option<(Digest, Hasher)>,
 }
 
 /// A claim that is given back when its connection ends, however it ends.
@@ -99,6 +107,7 @@ impl Crew {
             source,
             kept: record.validator,
             want: Cell::new(record.chunk_size),
+            least: None,
             file,
             spans: RefCell::new(spans),
             meter: RefCell::new(meter),
@@ -125,11 +134,17 @@ impl Crew {
                 Err(fault) => return End::Fault(fault),
             };
             let reply = match first.take() {
-                Some((range, body)) => Ok(Reply { body, end: range.end }),
+                Some((range, body)) => Ok(Reply { body, end: range.end, digest: None }),
                 None => self.ask(&held, claim.range).await,
             };
             let outcome = match reply {
                 Ok(reply) => self.copy(&held, reply).await.map_err(End::Fault),
+                Err(end) => Err(end),
+            };
+            drop(held);
+            let outcome = match outcome {
+                Ok(Some(wrong)) => self.take_back(wrong).await.map_err(End::Fault),
+                Ok(None) => Ok(()),
                 Err(end) => Err(end),
             };
             if let Err(end) = outcome {
@@ -164,7 +179,9 @@ impl Crew {
             match self.source.ask(ask).await.map_err(End::Fault)? {
                 Answer::Part { head, end, body } => {
                     self.check(&head)?;
-                    return Ok(Reply { body, end });
+                    let offer = head.body_digests.into_iter().next().map(|offer| offer.digest);
+                    let digest = offer.map(|digest| (digest.clone(), Hasher::new(digest.algorithm)));
+                    return Ok(Reply { body, end, digest });
                 }
                 Answer::Whole { head, .. } => {
                     self.check(&head)?;
@@ -198,20 +215,44 @@ impl Crew {
         }
     }
 
-    /// Moves the bytes of an answer into the claim, as far as both reach.
-    async fn copy(&self, held: &Held<'_>, mut reply: Reply) -> Result<(), Fault> {
+    /// Bytes that are not what their own answer says: they are missing again, and this connection is to blame.
+    async fn take_back(&self, wrong: ByteRange) -> Result<(), Fault> {
+        let wrong = ByteSet::of(wrong);
+        let before = self.file.held();
+        self.file.forget(&wrong).await?;
+        let mut gone = before;
+        gone.subtract(&self.file.held());
+        self.spans.borrow_mut().add(&gone);
+        self.done.set(self.done.get().saturating_sub(gone.len()));
+        Err(Fault::new(
+            Kind::Network,
+            format!("{} sent bytes that do not match its Content-Digest", self.source.host()),
+        ))
+    }
+
+    /// Moves the bytes of an answer into the claim, as far as both reach. Gives back the bytes that turned out not
+    /// to be what the answer says of itself.
+    async fn copy(&self, held: &Held<'_>, mut reply: Reply) -> Result<Option<ByteRange>, Fault> {
+        let start = held.writer.borrow().at();
+        let mut slow = Slow::new(self.least, Instant::now());
         loop {
             let (at, end) = {
                 let writer = held.writer.borrow();
                 (writer.at(), writer.end())
             };
             if at >= end.min(reply.end) {
-                return Ok(());
+                let wrong =
+                    reply.digest.filter(|_| at == reply.end).filter(|(said, hash)| hash.clone().finish() != *said);
+                return Ok(wrong.map(|_| ByteRange::new(start, at)));
             }
             let Some(bytes) = reply.body.next().await? else {
-                return Ok(());
+                return Ok(None);
             };
+            if let Some((_, hash)) = &mut reply.digest {
+                hash.update(&bytes);
+            }
             self.put(held, &bytes)?;
+            slow.moved(bytes.len(), Instant::now(), &self.source.host())?;
             let wait = self.pace.pass(bytes.len());
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
@@ -230,6 +271,38 @@ impl Crew {
         let mut meter = self.meter.borrow_mut();
         meter.moved(bytes.len() as u64);
         meter.set_done(self.done.get());
+        Ok(())
+    }
+}
+
+/// The slowest a connection may be: bytes a second, over how long.
+pub type Least = Option<(u64, Duration)>;
+
+/// Watches one connection for being slower than it may be.
+struct Slow {
+    least: Least,
+    since: Instant,
+    moved: u64,
+}
+
+impl Slow {
+    fn new(least: Least, now: Instant) -> Self {
+        Self { least, since: now, moved: 0 }
+    }
+
+    fn moved(&mut self, bytes: usize, now: Instant, host: &str) -> Result<(), Fault> {
+        let Some((least, over)) = self.least else { return Ok(()) };
+        self.moved += bytes as u64;
+        let elapsed = now.saturating_duration_since(self.since);
+        if elapsed < over {
+            return Ok(());
+        }
+        if (self.moved as f64) < least as f64 * elapsed.as_secs_f64() {
+            let text =
+                format!("{host} was slower than {} for {}", units::bytes_per_second(least), units::period(elapsed));
+            return Err(Fault::new(Kind::Network, text));
+        }
+        (self.since, self.moved) = (now, 0);
         Ok(())
     }
 }

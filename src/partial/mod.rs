@@ -52,7 +52,7 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The suffix of the data file.
 pub const DATA_SUFFIX: &str = ".partial";
@@ -439,6 +439,14 @@ impl PartialFile {
         self.shared.grown.notify_all();
         disk::set_length(&self.shared.data, length)
             .map_err(|e| disk::fault("set the length of", &self.shared.place.data, &e))
+    }
+
+    /// Gives the data file a modification time, which the published file keeps; `None` leaves it as it is.
+    pub fn set_modified(&self, time: Option<SystemTime>) -> Result<(), Fault> {
+        match time {
+            Some(time) => disk::set_modified(&self.shared.place.data, time),
+            None => Ok(()),
+        }
     }
 
     /// Resolves when all that was written before this call survives a power cut. All who wait join one sync.

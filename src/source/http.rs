@@ -2,6 +2,7 @@
 //! that the engine sees only bytes whose place is certain.
 
 use super::{Answer, Ask, Body, Head, Hop, Pending, Source};
+use crate::digest::Algorithm;
 use crate::fault::{Fault, Kind};
 use crate::net::{Access, Lane, Net, Request, Response, shown};
 use crate::wire::content_range::ContentRange;
@@ -11,7 +12,7 @@ use http::header::{
     ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
     IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE, TRANSFER_ENCODING,
 };
-use http::{Method, Version};
+use http::{HeaderName, Method, Version};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -78,6 +79,10 @@ impl Source for Http {
 fn request(url: Url, ask: &Ask) -> Request {
     // A coding would make the bytes of a range those of something else (RFC 9110, section 8.4).
     let mut request = Request::new(Method::GET, url).header(ACCEPT_ENCODING, "identity");
+    if !ask.alone {
+        let wanted = digest_fields::print_wanted(&[Algorithm::Sha256, Algorithm::Sha512, Algorithm::Crc64Nvme]);
+        request = request.header(HeaderName::from_static("want-repr-digest"), wanted);
+    }
     if let Some(from) = ask.from {
         let range = match ask.end {
             Some(end) => format!("bytes={from}-{}", end.saturating_sub(1)),
@@ -127,12 +132,14 @@ fn head(answer: &Response, hops: Vec<Hop>, url: &Url) -> Head {
         .field(CONTENT_TYPE)
         .is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("text/html"));
     let disposition = answer.headers.get(CONTENT_DISPOSITION).map(|value| value.as_bytes());
+    let offers = digest_fields::offered(&answer.headers, answer.status.as_u16() == 200);
     Head {
         validator: validator::of_headers(&answer.headers),
         total: None,
         name: filename::of_reply(disposition, url),
         html,
-        digests: digest_fields::offered(&answer.headers, answer.status.as_u16() == 200).whole,
+        digests: offers.whole,
+        body_digests: offers.body,
         hops,
         open_ended: false,
     }

@@ -65,8 +65,10 @@ pub struct Head {
     pub name: String,
     /// Whether it is an HTML page.
     pub html: bool,
-    /// Digests the remote offers for the whole.
+    /// Digests the remote offers for the whole, strongest first.
     pub digests: Vec<Offer>,
+    /// Digests of this very answer's bytes, strongest first.
+    pub body_digests: Vec<Offer>,
     /// How the answer was reached, where that is new.
     pub hops: Vec<Hop>,
     /// Whether the end of the content is told by nothing but the end of the connection.

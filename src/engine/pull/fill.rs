@@ -36,8 +36,9 @@ impl Transfer<'_> {
         }
         let spans = Spans::new(file.held().missing(ByteRange::new(0, length)));
         let meter = Meter::new(Instant::now(), file.held().len(), Some(length));
-        let crew = Crew::new(self.order.source.clone(), file.clone(), spans, meter, self.tools.pace.clone());
+        let mut crew = Crew::new(self.order.source.clone(), file.clone(), spans, meter, self.tools.pace.clone());
         crew.form.set(opening.form);
+        crew.least = self.tools.least;
         let crew = Rc::new(crew);
         let ended = self.lead(&crew, (opening.range, opening.body)).await;
         self.moved += crew.meter.borrow().run();

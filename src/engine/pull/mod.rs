@@ -8,6 +8,7 @@ mod fill;
 mod finish;
 mod open;
 
+use super::crew::Least;
 use super::pace::Pace;
 use super::retry::{Backoff, Next, Policy, jitter};
 use super::{Existing, Stop, overlap};
@@ -63,6 +64,10 @@ pub struct Order {
     pub existing: Existing,
     /// Whether changed content is a failure instead of a reason to start over.
     pub no_restart: bool,
+    /// Whether the file gets the remote's time.
+    pub remote_time: bool,
+    /// Whether samples are not proof enough.
+    pub strict: bool,
     /// Whether a record that somebody else may have written is believed.
     pub trust: bool,
 }
@@ -78,6 +83,8 @@ pub struct Tools {
     pub stop: Stop,
     /// When to try again.
     pub policy: Policy,
+    /// Connections slower than this are replaced.
+    pub least: Least,
     /// What is remembered of finished downloads.
     pub memory: Rc<Memory>,
     /// Says how many large files may be under way; a permit is taken once a file turns out to be one.
@@ -104,9 +111,12 @@ enum Filled {
 /// How one attempt ended.
 enum Attempt {
     Done(Outcome),
+    /// The remote has other content than what is here: why.
     StartOver(String),
     /// What is there is not all: fetch the rest.
     GoOn,
+    /// What has arrived is wrong, though the remote has not changed: why.
+    Again(String),
 }
 
 struct Transfer<'a> {
@@ -114,11 +124,15 @@ struct Transfer<'a> {
     order: Order,
     moved: u64,
     already: u64,
+    /// Old bytes are used of which only samples were compared.
+    sampled: bool,
+    /// The content came out wrong once, and all of it was fetched again.
+    wrong_once: bool,
     permit: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 /// Downloads one file. Every end but `Done` and `Failed`, which belong to the caller, is told to the observer.
 pub async fn pull(tools: &Tools, order: Order) -> Result<Outcome, Fault> {
-    Transfer { tools, order, moved: 0, already: 0, permit: None }.run().await
+    Transfer { tools, order, moved: 0, already: 0, sampled: false, wrong_once: false, permit: None }.run().await
 }
 
 impl Transfer<'_> {
@@ -151,9 +165,10 @@ impl Transfer<'_> {
                         .kept("what was fetched of the old one is kept")
                         .hint("without --no-restart it is downloaded anew"));
                 }
-                Attempt::StartOver(why) => {
+                Attempt::StartOver(why) | Attempt::Again(why) => {
                     self.tell(Event::Restarted { why });
                     fresh = true;
+                    self.sampled = false;
                 }
                 Attempt::GoOn => {}
             }
@@ -195,6 +210,11 @@ impl Transfer<'_> {
             (slot, _) => slot,
         };
         let record = slot.as_ref().and_then(|slot| slot.record()).filter(|_| !fresh).cloned();
+        if let Some(record) = &record
+            && self.order.checksum.is_none()
+        {
+            self.order.checksum = record.checksum.clone();
+        }
         if let (Some(record), Some(path)) = (&record, target.as_deref())
             && record.length == Some(record.held(disk::boot_id()).len())
             && let Some(slot) = slot
@@ -255,7 +275,7 @@ impl Transfer<'_> {
             // The remote's word does not decide; bytes do.
             let runs: Vec<ByteRange> = file.held().runs().collect();
             match overlap::compare(&runs, &|buffer, at| file.read_at(buffer, at), &*self.order.source).await? {
-                true => {}
+                true => self.sampled = true,
                 false => {
                     file.keep().await?;
                     return Ok(Attempt::StartOver("bytes that are here differ from the remote's".into()));
@@ -326,7 +346,7 @@ impl Transfer<'_> {
     async fn fill_and_complete(&mut self, file: PartialFile, path: &Path, opening: Opening) -> Result<Attempt, Fault> {
         let wanted = self.digests_wanted(&opening.head);
         let algorithms: Vec<Algorithm> = wanted.iter().map(|(digest, _)| digest.algorithm).collect();
-        let follower = (!algorithms.is_empty()).then(|| file.follow(&algorithms));
+        let follower = self.follow(&file, &algorithms);
         if opening.head.open_ended {
             let text = "the server announces no length: whether it sent everything cannot be checked".to_string();
             self.tell(Event::Warning { text });
