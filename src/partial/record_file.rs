@@ -210,6 +210,8 @@ impl RecordFile {
     pub fn remove(mut self) -> Result<(), Fault> {
         if self.lock.is_some() {
             disk::remove(&self.place.sidecar())?;
+            // What a kill in the middle of a replacement left.
+            disk::remove(&disk::with_suffix(&self.place.sidecar(), ".new"))?;
         }
         self.unlock()
     }

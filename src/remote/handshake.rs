@@ -121,7 +121,8 @@ impl Handshake {
     fn opened(&self, session: &Session, reply: &Reply) -> Result<(Session, State), Fault> {
         let (state, status) = self.state(reply)?;
         let upload = self.local(&reply.url, &status.upload)?;
-        Ok((session.clone().with("upload", upload.as_str()), state))
+        let session = session.clone().with("upload", upload.as_str());
+        Ok((if status.joined { session.with("joined", "yes") } else { session }, state))
     }
 
     async fn begin(&self, session: &Session, manifest: &Manifest) -> Result<(Session, State), Fault> {
@@ -246,7 +247,12 @@ impl Handshake {
             Identity { md5: None, nonce: Id::parse(&crate::digest::hex(&claim.nonce)), proof: Some(proof.hex()) };
         let reply = self.send(self.tell(Method::POST, self.upload(session, Place::Identity)?, &document)?).await?;
         match (reply.status.as_u16(), reply.reason()) {
-            (200 | 201, _) => Ok(Some(self.opened(session, &reply)?)),
+            (200 | 201, _) => {
+                // Another upload of this content that is to get another name is somebody else's business.
+                let status: wire::Status = reply.document()?;
+                let ours = !status.joined || status.name == self.name;
+                if ours { self.opened(session, &reply).map(Some) } else { Ok(None) }
+            }
             (_, Some(Reason::ProofFailed)) => Ok(None),
             _ => Err(reply.fault("take the proof for")),
         }
@@ -315,8 +321,10 @@ impl Remote for Handshake {
 
     fn abandon<'a>(&'a self, session: &'a Session) -> Answer<'a, ()> {
         Box::pin(async move {
-            // A session that was saved and never opened holds nothing.
-            let Some(url) = self.below(session, Place::Upload) else { return Ok(()) };
+            // A session that was saved and never opened holds nothing; one that was only joined is not ours.
+            let Some(url) = self.below(session, Place::Upload).filter(|_| session.text("joined").is_none()) else {
+                return Ok(());
+            };
             let reply = self.send(self.request(Method::DELETE, url)).await?;
             match reply.status.as_u16() {
                 200 | 204 | 404 | 410 => Ok(()),

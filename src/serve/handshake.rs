@@ -270,7 +270,7 @@ impl Handler<'_> {
             let ranges = some_of(&ByteSet::of(layout.whole()));
             return Some(Offered { nonce: nonce()?, ranges, candidate: Candidate::Finished(entry) });
         }
-        for other in self.store.unfinished_with(self.domain, md5, &layout, &upload.head.id) {
+        for other in self.store.unfinished_with(md5, &upload.head) {
             let mut phase = other.phase.lock().await;
             if let Ok(Some(file)) = self.store.file(&other, &mut phase).await {
                 let held = file.held();

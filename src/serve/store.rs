@@ -404,12 +404,14 @@ impl Store {
     }
 
     /// Unfinished uploads of `domain` other than `but` whose content is said to have this MD5, cut the same way.
-    pub fn unfinished_with(&self, domain: &str, md5: &Digest, layout: &Layout, but: &Id) -> Vec<Arc<Upload>> {
+    pub fn unfinished_with(&self, md5: &Digest, but: &Head) -> Vec<Arc<Upload>> {
         let shelf = self.shelf();
-        let all = shelf.by_id.values().filter(|upload| upload.head.domain == domain && upload.head.id != *but);
+        let all = shelf.by_id.values().filter(|upload| upload.head.domain == but.domain && upload.head.id != but.id);
         let fits = |upload: &&Arc<Upload>| {
             let facts = upload.facts();
-            upload.head.layout == *layout && facts.begun && facts.md5.as_ref() == Some(md5)
+            // Who joins an upload that is to get another name would store the file in the wrong place.
+            let same_place = upload.head.folder == but.folder && upload.head.name == but.name;
+            same_place && upload.head.layout == but.layout && facts.begun && facts.md5.as_ref() == Some(md5)
         };
         all.filter(fits).cloned().collect()
     }

@@ -20,6 +20,7 @@ mod origin;
 mod peer;
 mod receiver;
 mod serve;
+mod upload;
 mod upload_peer;
 #[allow(dead_code)]
 mod world;

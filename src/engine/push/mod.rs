@@ -457,9 +457,14 @@ impl<'a> Upload<'a> {
         let known = self.digest(Algorithm::Md5).is_some();
         let can_be_same = length.is_none_or(|length| length == self.source.length());
         if known || !can_be_same || self.remote.identify().is_none() {
-            return Err(
-                fault.hint("--overwrite replaces it, --no-clobber leaves it alone, --name sends under another name")
-            );
+            // Who asked to replace it and was refused is better served by the server's own words.
+            let hint = match self.job.if_exists {
+                IfExists::Fail => {
+                    Some("--overwrite replaces it, --no-clobber leaves it alone, --name chooses another name".into())
+                }
+                IfExists::Replace => fault.hint,
+            };
+            return Err(Fault { hint, ..fault });
         }
         self.hash_whole().await?;
         Ok(Step::Open)
