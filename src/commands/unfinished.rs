@@ -78,7 +78,8 @@ impl Unfinished {
         };
         match self.record() {
             Some(record) if record.kind == Kind::Upload => {
-                Place::of_sidecar(&self.sidecar, record).map_or_else(own_name, |place| place.source())
+                let source = Place::of_sidecar(&self.sidecar, record).map(|place| place.source());
+                source.map_or_else(own_name, |source| plain(&source))
             }
             _ => own_name(),
         }
@@ -140,9 +141,13 @@ fn look(path: &Path, recursive: bool, into: &mut Sidecars) -> Result<(), Fault> 
 
 /// Looks at one sidecar, once; whether there is anything.
 fn add(sidecar: PathBuf, into: &mut Sidecars) -> bool {
-    // `./a` and `a` are one file.
-    let plain = sidecar.strip_prefix(".").map(Path::to_owned).unwrap_or(sidecar);
-    into.entry(plain.clone()).or_insert_with(|| Unfinished::at(plain)).is_some()
+    let sidecar = plain(&sidecar);
+    into.entry(sidecar.clone()).or_insert_with(|| Unfinished::at(sidecar)).is_some()
+}
+
+/// `./a` and `a` are one file.
+fn plain(path: &Path) -> PathBuf {
+    path.strip_prefix(".").unwrap_or(path).to_owned()
 }
 
 /// The records in one folder, and below it if asked. Symlinks to folders are not followed.

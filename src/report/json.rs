@@ -26,7 +26,7 @@ use super::seen::{Seen, Tally};
 use super::{Face, NO_FILE, message};
 use crate::event::{Direction, Event, FileId, Progress};
 use crate::fault::Fault;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -47,74 +47,86 @@ impl Face for Json {
             }
             self.told.insert(file, now);
         }
-        message(&object(file, event, seen, SystemTime::now()).to_string());
+        message(&line(file, event, seen, SystemTime::now()));
     }
 }
+
+/// Keys and values in the order they are written; those that are null are not known and left out.
+type Pairs = Vec<(&'static str, Value)>;
 
 /// The object of one line.
-fn object(file: FileId, event: &Event, seen: Option<&Seen>, time: SystemTime) -> Value {
+fn line(file: FileId, event: &Event, seen: Option<&Seen>, time: SystemTime) -> String {
     let (name, body) = body(event, seen);
-    let mut object = Map::new();
-    object.insert("v".into(), 1.into());
-    object.insert("time".into(), humantime::format_rfc3339_millis(time).to_string().into());
-    object.insert("event".into(), name.into());
-    if file != NO_FILE {
-        object.insert("id".into(), file.into());
-    }
-    if let Some(seen) = seen {
-        object.insert("file".into(), seen.name.clone().into());
-    }
-    if let Value::Object(body) = body {
-        object.extend(body.into_iter().filter(|(_, value)| !value.is_null()));
-    }
-    Value::Object(object)
+    let mut pairs: Pairs = vec![
+        ("v", 1.into()),
+        ("time", humantime::format_rfc3339_millis(time).to_string().into()),
+        ("event", name.into()),
+        ("id", if file == NO_FILE { Value::Null } else { file.into() }),
+        ("file", seen.map(|seen| seen.name.clone()).into()),
+    ];
+    pairs.extend(body);
+    let known = pairs.iter().filter(|(_, value)| !value.is_null());
+    let texts: Vec<String> = known.map(|(key, value)| format!("\"{key}\":{value}")).collect();
+    format!("{{{}}}", texts.join(","))
 }
 
-/// The event's name and its own keys; those that are null are not known.
-fn body(event: &Event, seen: Option<&Seen>) -> (&'static str, Value) {
+/// The event's name and its own keys.
+fn body(event: &Event, seen: Option<&Seen>) -> (&'static str, Pairs) {
+    let text = |text: &str| Value::from(text);
     match event {
         Event::Started { direction, remote, total, .. } => {
             let direction = if *direction == Direction::Upload { "upload" } else { "download" };
-            ("started", json!({"direction": direction, "remote": remote, "total": total}))
+            ("started", vec![("direction", text(direction)), ("remote", text(remote)), ("total", (*total).into())])
         }
-        Event::Resumed { offset, total } => ("resumed", json!({"offset": offset, "total": total})),
-        Event::Redirect { from, to, status } => ("redirect", json!({"from": from, "to": to, "status": status})),
-        Event::Hashing { done, total } => ("hashing", json!({"done": done, "total": total})),
+        Event::Resumed { offset, total } => ("resumed", vec![("offset", (*offset).into()), ("total", (*total).into())]),
+        Event::Redirect { from, to, status } => {
+            ("redirect", vec![("from", text(from)), ("to", text(to)), ("status", (*status).into())])
+        }
+        Event::Hashing { done, total } => ("hashing", vec![("done", (*done).into()), ("total", (*total).into())]),
         Event::Progress(progress) => ("progress", progress_body(progress)),
         Event::Retry { error, wait, attempt } => {
-            ("retry", json!({"error": error.what, "wait": wait.as_secs_f64(), "attempt": attempt}))
+            let wait = wait.as_secs_f64().into();
+            ("retry", vec![("error", text(&error.what)), ("wait", wait), ("attempt", (*attempt).into())])
         }
-        Event::Restarted { why } => ("restarted", json!({"why": why})),
-        Event::Verified { alg, digest, by } => ("verified", json!({"alg": alg, "digest": digest, "by": by})),
-        Event::Warning { text } => ("warning", json!({"text": text})),
-        Event::Detail { text } => ("detail", json!({"text": text})),
+        Event::Restarted { why } => ("restarted", vec![("why", text(why))]),
+        Event::Verified { alg, digest, by } => {
+            ("verified", vec![("alg", text(alg)), ("digest", text(digest)), ("by", text(by))])
+        }
+        Event::Warning { text: said } => ("warning", vec![("text", text(said))]),
+        Event::Detail { text: said } => ("detail", vec![("text", text(said))]),
         Event::Done(outcome) => {
             let upload = seen.is_some_and(|seen| seen.direction == Direction::Upload);
-            let place = if upload { "url" } else { "path" };
-            let mut body = json!({"moved": outcome.moved, "already": outcome.already, "proof": outcome.proof});
-            body[place] = outcome.place.clone().into();
-            ("done", body)
+            let place = (if upload { "url" } else { "path" }, text(&outcome.place));
+            let (moved, already) = (outcome.moved.into(), outcome.already.into());
+            ("done", vec![place, ("moved", moved), ("already", already), ("proof", outcome.proof.clone().into())])
         }
         Event::Failed(fault) => ("failed", failed_body(fault)),
         Event::Summary { done, failed, unfinished, code } => {
-            ("summary", json!({"done": done, "failed": failed, "unfinished": unfinished, "code": code}))
+            let (done, failed, unfinished) = ((*done).into(), (*failed).into(), (*unfinished).into());
+            let code = (*code).into();
+            ("summary", vec![("done", done), ("failed", failed), ("unfinished", unfinished), ("code", code)])
         }
     }
 }
 
-fn progress_body(progress: &Progress) -> Value {
-    json!({
-        "run": progress.run,
-        "done": progress.done,
-        "total": progress.total,
-        "rate": progress.rate,
-        "eta": progress.eta.map(|eta| eta.as_secs_f64()),
-        "connections": progress.connections,
-    })
+fn progress_body(progress: &Progress) -> Pairs {
+    vec![
+        ("run", progress.run.into()),
+        ("done", progress.done.into()),
+        ("total", progress.total.into()),
+        ("rate", progress.rate.into()),
+        ("eta", progress.eta.map(|eta| eta.as_secs_f64()).into()),
+        ("connections", progress.connections.into()),
+    ]
 }
 
-fn failed_body(fault: &Fault) -> Value {
-    json!({"code": fault.code(), "error": fault.what, "kept": fault.kept, "hint": fault.next()})
+fn failed_body(fault: &Fault) -> Pairs {
+    vec![
+        ("code", fault.code().into()),
+        ("error", fault.what.clone().into()),
+        ("kept", fault.kept.clone().into()),
+        ("hint", fault.next().into()),
+    ]
 }
 
 #[cfg(test)]
@@ -125,12 +137,12 @@ mod tests {
     fn what_is_not_known_is_absent() {
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
         let event = Event::Progress(Progress { run: 5, done: 7, rate: 3, connections: 2, ..Progress::default() });
-        let line = object(4, &event, None, at).to_string();
-        let wanted = json!({"v": 1, "time": "2023-11-14T22:13:20.123Z", "event": "progress", "id": 4, "run": 5,
-            "done": 7, "rate": 3, "connections": 2});
-        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), wanted);
+        let wanted = r#"{"v":1,"time":"2023-11-14T22:13:20.123Z","event":"progress","id":4,"run":5,"done":7,"rate":3,"connections":2}"#;
+        assert_eq!(line(4, &event, None, at), wanted);
         let summary = Event::Summary { done: 1, failed: 0, unfinished: 2, code: 3 };
-        let line = object(NO_FILE, &summary, None, at);
-        assert!(line.get("id").is_none() && line.get("file").is_none(), "{line}");
+        let wanted = r#"{"v":1,"time":"2023-11-14T22:13:20.123Z","event":"summary","done":1,"failed":0,"unfinished":2,"code":3}"#;
+        assert_eq!(line(NO_FILE, &summary, None, at), wanted);
+        let odd = Event::Warning { text: "a \"b\"\n\u{1b}".into() };
+        assert!(line(NO_FILE, &odd, None, at).ends_with(r#""text":"a \"b\"\n\u001b"}"#));
     }
 }

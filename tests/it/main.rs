@@ -8,6 +8,7 @@ mod download;
 mod download_faults;
 mod download_sidecar;
 
+mod cli;
 // The world and its servers are offered to many test files; not every word of them is in use at every moment.
 #[allow(dead_code)]
 mod faults;
@@ -21,6 +22,8 @@ mod peer;
 mod receiver;
 mod serve;
 mod upload;
+mod report;
+mod status;
 mod upload_peer;
 #[allow(dead_code)]
 mod world;
