@@ -20,10 +20,10 @@ mod origin;
 #[allow(dead_code)]
 mod peer;
 mod receiver;
-mod serve;
-mod upload;
 mod report;
+mod serve;
 mod status;
+mod upload;
 mod upload_peer;
 #[allow(dead_code)]
 mod world;
