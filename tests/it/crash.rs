@@ -316,11 +316,15 @@ fn rebuild(world: &World, folder: &BTreeMap<PathBuf, (u64, Vec<u8>)>) {
         renumbered.push((*inode, std::fs::metadata(&place).unwrap().ino()));
     }
     for (path, (_, bytes)) in folder.iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "toml")) {
-        let mut text = String::from_utf8_lossy(bytes).into_owned();
-        text = text.replace(onward::disk::boot_id(), "ffffffff-ffff-ffff-ffff-ffffffffffff");
-        for (old, new) in &renumbered {
-            text = text.replace(&format!("inode = {}\n", old & 0xFFFF_FFFF_FFFF), &format!("inode = {new}\n"));
-        }
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let text = text.replace(onward::disk::boot_id(), "ffffffff-ffff-ffff-ffff-ffffffffffff");
+        // In one pass: an old number may be another file's new one.
+        let renumber = |line: &str| {
+            let old = line.strip_prefix("inode = ").and_then(|n| n.parse::<u64>().ok());
+            let new = renumbered.iter().find(|(number, _)| Some(number & 0xFFFF_FFFF_FFFF) == old);
+            new.map_or(format!("{line}\n"), |(_, new)| format!("inode = {new}\n"))
+        };
+        let text: String = text.lines().map(renumber).collect();
         std::fs::write(world.dir().join(path), text).unwrap();
     }
 }
