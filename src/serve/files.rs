@@ -6,6 +6,7 @@ use super::{Site, listing};
 use crate::chunk::ByteRange;
 use crate::disk;
 use crate::wire::handshake::{Digests, Reason};
+use crate::wire::percent;
 use crate::wire::range::{self, Asked, Current, Outcome};
 use cap_std::fs::Dir;
 use http::header::{
@@ -42,7 +43,8 @@ fn moved(request: &Parts) -> Reply {
 }
 
 async fn folder_reply(dir: Dir, path: &str, top: bool) -> Answer {
-    let title = format!("/{path}");
+    let shown = percent::decode(path.as_bytes()).unwrap_or_default();
+    let title = format!("/{}", String::from_utf8_lossy(&shown));
     let page = tokio::task::spawn_blocking(move || root::rows(&dir).map(|rows| listing::page(&title, &rows, top)));
     match page.await {
         Ok(Ok(page)) => {

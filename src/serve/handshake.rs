@@ -9,7 +9,8 @@ use super::piece::{Ground, Piece, Refused};
 use super::receipt::Receipt;
 use super::reply::{self, Answer, Reply, field, refuse, retry_after};
 use super::root::Taken;
-use super::store::{Candidate, ChunkTurn, Offered, Phase, Store, Upload, in_background};
+use super::store::{Store, in_background};
+use super::upload::{Candidate, ChunkTurn, Offered, Phase, Upload};
 use crate::byteset::{ByteSet, IndexSet};
 use crate::chunk::ByteRange;
 use crate::digest::{Algorithm, Digest};
@@ -23,7 +24,7 @@ use crate::wire::handshake::{
     read_digests_query, wanted,
 };
 use crate::wire::{names, percent};
-use http::header::{ALLOW, CONTENT_RANGE, HeaderName, LOCATION};
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_RANGE, HeaderName, LOCATION};
 use http::request::Parts;
 use http::{Method, StatusCode};
 use std::os::unix::fs::FileExt;
@@ -356,12 +357,10 @@ impl Handler<'_> {
     /// *give up*.
     async fn give_up(&self, upload: &Arc<Upload>) -> Outcome<Reply> {
         upload.stop_writers().await;
-        let mut phase = upload.phase.lock().await;
-        if matches!(*phase, Phase::Checking(..)) || upload.has_writers() {
-            return problem(Reason::Busy, "the upload is being worked on");
+        match self.store.give_up(upload).await? {
+            true => Ok(reply::empty(StatusCode::NO_CONTENT)),
+            false => problem(Reason::Busy, "the upload is being worked on"),
         }
-        self.store.give_up(upload, &mut phase).await?;
-        Ok(reply::empty(StatusCode::NO_CONTENT))
     }
 
     /// *compare*.
@@ -400,6 +399,9 @@ impl Handler<'_> {
                 Reason::BadRequest,
                 format!("{} bytes were announced for a piece of {}", inbound.announced().unwrap_or(0), range.len()),
             );
+        }
+        if request.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding.as_bytes() != b"identity") {
+            return problem(Reason::BadRequest, "pieces are sent as they are, without a Content-Encoding");
         }
         let digests = piece_digests(request)?;
         if self.store.root.free_space() < self.site.rules.min_free {

@@ -15,6 +15,7 @@ mod receipt;
 mod reply;
 mod root;
 mod store;
+mod upload;
 
 use crate::disk;
 use crate::event::{Event, Observer};

@@ -1,7 +1,7 @@
 //! The receipt of a finished upload: what became of it, for the client that asks again after a lost reply, and after
 //! a crash for the server itself.
 
-use super::store::Head;
+use super::upload::Head;
 use crate::chunk::Layout;
 use crate::disk;
 use crate::fault::Fault;

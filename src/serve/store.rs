@@ -10,6 +10,8 @@ use super::Rules;
 use super::known::Known;
 use super::receipt::Receipt;
 use super::root::Root;
+use super::upload::{Head, Opened, Phase, Upload};
+use crate::byteset::{ByteSet, IndexSet};
 use crate::chunk::{ByteRange, Layout};
 use crate::digest::{Algorithm, Digest};
 use crate::disk;
@@ -20,19 +22,13 @@ use crate::record::{IfExists, Kind as RecordKind, Record};
 use crate::wire::handshake::{Begin, Id, Problem, Reason, wanted};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::{Notify, watch};
 
 /// An upload without a byte is forgotten after this time.
 const EMPTY_LIMIT: Duration = Duration::from_secs(3600);
 /// A file nobody was at for so long is closed.
 const OPEN_LIMIT: Duration = Duration::from_secs(30);
-/// A writer that got no byte for so long gives way to another.
-const STALLED: Duration = Duration::from_secs(5);
-/// How long somebody waits for a writer that was told to give way.
-const GIVE_WAY: Duration = Duration::from_secs(2);
 
 /// All uploads of one root.
 pub struct Store {
@@ -54,226 +50,6 @@ pub struct Store {
 struct Shelf {
     by_id: HashMap<Id, Arc<Upload>>,
     by_key: HashMap<(String, Id), Id>,
-}
-
-/// What never changes of an upload.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Head {
-    /// Its id, the secret part of its URL.
-    pub id: Id,
-    /// Whose it is.
-    pub domain: String,
-    /// The client's key.
-    pub key: Id,
-    /// The folder its name is relative to, below the root; empty for the root.
-    pub folder: String,
-    /// The name told at *begin*.
-    pub name: String,
-    /// How the file is cut.
-    pub layout: Layout,
-    /// When the source was last changed, as the client told.
-    pub modified: Option<String>,
-    /// Digests to be computed beside the transfer.
-    pub want: Vec<Algorithm>,
-}
-
-/// One upload.
-pub struct Upload {
-    /// What never changes.
-    pub head: Head,
-    /// What changes without anybody waiting for the disk.
-    facts: Mutex<Facts>,
-    /// Where it stands; locked while that changes.
-    pub phase: tokio::sync::Mutex<Phase>,
-    users: AtomicUsize,
-}
-
-/// The quickly changing part of an upload.
-pub struct Facts {
-    /// What to do when the name is taken.
-    pub if_exists: IfExists,
-    /// The MD5 the client told.
-    pub md5: Option<Digest>,
-    /// When the client was last heard of.
-    pub touched: SystemTime,
-    /// Whether any byte has arrived.
-    pub begun: bool,
-    /// The offer that waits for its proof.
-    pub offer: Option<Offered>,
-    /// How the last check ended, when it ended badly; gone with the next byte.
-    pub verdict: Option<Problem>,
-    /// Chunks that are being written.
-    writers: HashMap<u64, Arc<Turn>>,
-}
-
-/// An offer of equal content.
-#[derive(Debug, Clone)]
-pub struct Offered {
-    /// Its nonce.
-    pub nonce: Id,
-    /// The bytes to be proven.
-    pub ranges: crate::byteset::ByteSet,
-    /// Where the content is.
-    pub candidate: Candidate,
-}
-
-/// Content that may be equal.
-#[derive(Debug, Clone)]
-pub enum Candidate {
-    /// A finished file, in this version.
-    Finished(super::known::Entry),
-    /// Another unfinished upload of the same domain.
-    Unfinished(Id),
-}
-
-/// Where an upload stands.
-pub enum Phase {
-    /// On the disk, nobody is at it.
-    Closed,
-    /// Its file is open.
-    Open(Opened),
-    /// It is being checked; the outcome will be seen here.
-    Checking(PartialFile, watch::Receiver<bool>),
-    /// Finished.
-    Done(Arc<Receipt>),
-    /// Given up.
-    Gone,
-}
-
-/// An open file.
-pub struct Opened {
-    /// The file.
-    pub file: PartialFile,
-    /// Whoever hashes it as it grows, when somebody wanted that.
-    pub follower: Option<Follower>,
-    used: Instant,
-}
-
-/// A use of an upload: while there is one, its file is not closed.
-pub struct Use(Arc<Upload>);
-
-impl Drop for Use {
-    fn drop(&mut self) {
-        self.0.users.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// The right to write one chunk, until it is dropped.
-pub struct ChunkTurn {
-    upload: Arc<Upload>,
-    index: u64,
-    turn: Arc<Turn>,
-}
-
-/// One writer as others see it.
-pub struct Turn {
-    /// When it last got bytes.
-    beat: Mutex<Instant>,
-    /// Told to give way.
-    pub yields: Notify,
-    /// Notified when it is over.
-    over: Notify,
-}
-
-impl ChunkTurn {
-    /// Bytes came.
-    pub fn beat(&self) {
-        *self.turn.beat.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    /// Resolves when this writer is to give way.
-    pub async fn must_yield(&self) {
-        self.turn.yields.notified().await;
-    }
-}
-
-impl Drop for ChunkTurn {
-    fn drop(&mut self) {
-        let mut facts = self.upload.facts();
-        if facts.writers.get(&self.index).is_some_and(|turn| Arc::ptr_eq(turn, &self.turn)) {
-            facts.writers.remove(&self.index);
-        }
-        drop(facts);
-        self.turn.over.notify_one();
-    }
-}
-
-impl Upload {
-    fn new(
-        head: Head,
-        if_exists: IfExists,
-        md5: Option<Digest>,
-        touched: SystemTime,
-        begun: bool,
-        phase: Phase,
-    ) -> Self {
-        let facts = Facts { if_exists, md5, touched, begun, offer: None, verdict: None, writers: HashMap::new() };
-        Self { head, facts: Mutex::new(facts), phase: tokio::sync::Mutex::new(phase), users: AtomicUsize::new(0) }
-    }
-
-    /// The quickly changing part. Never held across an await.
-    pub fn facts(&self) -> MutexGuard<'_, Facts> {
-        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Begins a use.
-    pub fn in_use(self: &Arc<Self>) -> Use {
-        self.users.fetch_add(1, Ordering::SeqCst);
-        Use(self.clone())
-    }
-
-    /// Whether any chunk is being written.
-    pub fn has_writers(&self) -> bool {
-        !self.facts().writers.is_empty()
-    }
-
-    /// The client was heard of; `bytes`: some arrived.
-    pub fn touch(&self, bytes: bool) {
-        let mut facts = self.facts();
-        facts.touched = SystemTime::now();
-        facts.begun |= bytes;
-        if bytes {
-            facts.verdict = None;
-        }
-    }
-
-    /// The right to write chunk `index`. A writer that has stalled is told to give way.
-    pub async fn turn(self: &Arc<Self>, index: u64) -> Result<ChunkTurn, Box<Problem>> {
-        let busy =
-            || Box::new(Problem::new(Reason::Busy, format!("chunk {index} is being written by another request")));
-        for _ in 0..2 {
-            let other = {
-                let mut facts = self.facts();
-                match facts.writers.get(&index) {
-                    Some(other) => other.clone(),
-                    None => {
-                        let turn = Arc::new(Turn {
-                            beat: Mutex::new(Instant::now()),
-                            yields: Notify::new(),
-                            over: Notify::new(),
-                        });
-                        facts.writers.insert(index, turn.clone());
-                        return Ok(ChunkTurn { upload: self.clone(), index, turn });
-                    }
-                }
-            };
-            if other.beat.lock().unwrap_or_else(PoisonError::into_inner).elapsed() < STALLED {
-                return Err(busy());
-            }
-            other.yields.notify_one();
-            let _ = tokio::time::timeout(GIVE_WAY, other.over.notified()).await;
-        }
-        Err(busy())
-    }
-
-    /// Stops all who write.
-    pub async fn stop_writers(&self) {
-        let turns: Vec<Arc<Turn>> = self.facts().writers.values().cloned().collect();
-        for turn in turns {
-            turn.yields.notify_one();
-            let _ = tokio::time::timeout(GIVE_WAY, turn.over.notified()).await;
-        }
-    }
 }
 
 impl Store {
@@ -418,7 +194,7 @@ impl Store {
 
     /// Begins an upload; or gives the one that the same key began at this very moment.
     pub async fn begin(
-        &self,
+        self: &Arc<Self>,
         domain: &str,
         folder: String,
         begin: &Begin,
@@ -434,26 +210,22 @@ impl Store {
             modified: begin.modified.clone(),
             want: wanted(&begin.want),
         };
+        let record = write_head(&head, begin);
         let upload = Upload::new(head, begin.if_exists, begin.md5.clone(), SystemTime::now(), false, Phase::Closed);
-        let upload = Arc::new(upload);
+        // On a task of its own: a client that goes away must not leave half an upload behind.
+        let store = self.clone();
+        let made = tokio::spawn(async move { store.create(Arc::new(upload), record).await });
+        made.await.unwrap_or_else(|_| Err(Box::new(Problem::new(Reason::Server, "a task ended early"))))
+    }
+
+    async fn create(&self, upload: Arc<Upload>, record: Record) -> Result<Arc<Upload>, Box<Problem>> {
         // Locked before anybody else can see it: whoever sends the same key waits for the file to be there.
         let mut phase = upload.phase.lock().await;
         if let Some(other) = self.reserve(&upload)? {
             return Ok(other);
         }
-        let (place, record) = (self.place(&upload.head.id, leaf(&begin.name)), write_head(&upload.head, begin));
-        let made = in_background(move || Slot::take(place)?.begin(record)).await;
-        let file = match made {
-            Ok(file) => match file.durable().await {
-                Ok(()) => Ok(file),
-                Err(fault) => {
-                    let _ = file.discard().await;
-                    Err(fault)
-                }
-            },
-            Err(fault) => Err(fault),
-        };
-        match file {
+        let place = self.place(&upload.head.id, leaf(&upload.head.name));
+        match make(place, record).await {
             Ok(file) => {
                 let follower = follower(&file, &upload.head);
                 *phase = Phase::Open(Opened { file, follower, used: Instant::now() });
@@ -540,21 +312,33 @@ impl Store {
         }
     }
 
-    /// Gives an upload up; of a finished one only the receipt goes. The phase is the caller's to lock.
-    pub async fn give_up(&self, upload: &Arc<Upload>, phase: &mut Phase) -> Result<(), Box<Problem>> {
+    /// Gives an upload up; of a finished one only the receipt goes. `false`: somebody is at it.
+    pub async fn give_up(self: &Arc<Self>, upload: &Arc<Upload>) -> Result<bool, Box<Problem>> {
+        let (store, upload) = (self.clone(), upload.clone());
+        let gone = tokio::spawn(async move {
+            let mut phase = upload.phase.lock().await;
+            if matches!(*phase, Phase::Checking(..)) || upload.has_writers() {
+                return Ok(false);
+            }
+            store.remove(&upload, &mut phase).await.map(|()| true)
+        });
+        gone.await.unwrap_or_else(|_| Err(Box::new(Problem::new(Reason::Server, "a task ended early"))))
+    }
+
+    async fn remove(&self, upload: &Arc<Upload>, phase: &mut Phase) -> Result<(), Box<Problem>> {
         match self.file(upload, phase).await? {
             Some(file) => {
                 *phase = Phase::Gone;
-                file.discard().await.map_err(|fault| self.trouble(&fault))?;
+                self.drop_entry(upload);
+                file.discard().await.map_err(|fault| self.trouble(&fault))
             }
             None => {
-                let path = self.receipt_file(&upload.head.id);
-                in_background(move || disk::remove(&path)).await.map_err(|fault| self.trouble(&fault))?;
                 *phase = Phase::Gone;
+                self.drop_entry(upload);
+                let path = self.receipt_file(&upload.head.id);
+                in_background(move || disk::remove(&path)).await.map(drop).map_err(|fault| self.trouble(&fault))
             }
         }
-        self.drop_entry(upload);
-        Ok(())
     }
 
     /// When an upload is forgotten if nothing more is heard of it.
@@ -569,9 +353,9 @@ impl Store {
         let all: Vec<Arc<Upload>> = self.shelf().by_id.values().cloned().collect();
         for upload in all {
             let Ok(mut phase) = upload.phase.try_lock() else { continue };
-            let idle = upload.users.load(Ordering::SeqCst) == 0 && !matches!(*phase, Phase::Checking(..));
+            let idle = !upload.is_used() && !matches!(*phase, Phase::Checking(..));
             if idle && self.expires(&upload) <= SystemTime::now() {
-                let _ = self.give_up(&upload, &mut phase).await;
+                let _ = self.remove(&upload, &mut phase).await;
             } else if idle && matches!(&*phase, Phase::Open(opened) if opened.used.elapsed() >= OPEN_LIMIT) {
                 close(&mut phase).await;
             }
@@ -596,6 +380,18 @@ impl Store {
 
     fn place(&self, id: &Id, file: &str) -> Place {
         Place::received(&self.uploads, id.as_str(), file)
+    }
+}
+
+/// Makes the file of a new upload, with a record that survives whatever comes: the key in it must not be lost.
+async fn make(place: Place, record: Record) -> Result<PartialFile, Fault> {
+    let file = in_background(move || Slot::take(place)?.begin(record)).await?;
+    match file.durable().await {
+        Ok(()) => Ok(file),
+        Err(fault) => {
+            let _ = file.discard().await;
+            Err(fault)
+        }
     }
 }
 
@@ -712,7 +508,7 @@ fn remove_unless_locked(data: &Path) {
 }
 
 /// The chunks of `held` that are not whole.
-pub fn missing(layout: &Layout, held: &crate::byteset::ByteSet) -> crate::byteset::IndexSet {
+pub fn missing(layout: &Layout, held: &ByteSet) -> IndexSet {
     let gaps = held.missing(layout.whole());
     gaps.map(|gap| ByteRange::new(layout.index_of(gap.start), layout.index_of(gap.end - 1) + 1)).collect()
 }

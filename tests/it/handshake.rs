@@ -887,3 +887,76 @@ fn a_graceful_stop_lets_a_piece_finish() {
     assert_eq!(server.talk().get(&upload).is(200).json()["have"], "0");
     server.talk().complete(&upload, &bytes).is(201);
 }
+
+#[test]
+fn an_upload_without_a_byte_has_an_hour() {
+    let world = World::new();
+    let server = Receiver::start(&world);
+    let mut talk = server.talk();
+    let begun = talk.begin("/", "f", 6, 3, json!({}));
+    let left = |status: &Value| {
+        let expires = humantime::parse_rfc3339(status["expires"].as_str().unwrap()).unwrap();
+        expires.duration_since(std::time::SystemTime::now()).unwrap()
+    };
+    assert!(left(&begun.is(201).json()) <= Duration::from_secs(3600));
+    talk.chunk(&begun.upload(), 0, b"abc").is(204);
+    assert!(left(&talk.get(&begun.upload()).json()) > Duration::from_secs(6 * 24 * 3600));
+}
+
+#[test]
+fn the_time_of_the_source_is_kept() {
+    let world = World::new();
+    let server = Receiver::start(&world);
+    store(&server, "f", b"abc", json!({"modified": "2023-11-14T22:13:20Z"}));
+    store(&server, "g", b"abc", json!({"modified": "yesterday"}));
+    assert_eq!(server.ask("HEAD /f").is(200).field("last-modified"), Some("Tue, 14 Nov 2023 22:13:20 GMT"));
+    assert_eq!(server.read("g"), b"abc");
+}
+
+#[test]
+fn an_encoded_piece_is_refused() {
+    let world = World::new();
+    let server = Receiver::start(&world);
+    let upload = server.begin("f", 3, 3, json!({})).is(201).upload();
+    let head = format!("PUT {upload}/0\nContent-Encoding: gzip\nContent-Digest: {}", crc_field(b"abc"));
+    server.talk().ask(&head, b"abc").refuses(400, "bad-request");
+}
+
+/// Clients that vanish in the middle of anything leave nothing behind that is in anybody's way.
+#[test]
+fn clients_that_vanish() {
+    let world = World::new();
+    let server = Receiver::setup(&world).args(["--max-unfinished", "3"]).start();
+    let bytes = content(22, 4 * CHUNK);
+    let more = json!({"key": key()});
+    let document = json!({"key": more["key"], "name": "f", "size": bytes.len(), "chunk_size": CHUNK}).to_string();
+    for _ in 0..10 {
+        let mut talk = server.talk();
+        talk.send("POST /", document.as_bytes());
+    }
+    let upload = server.talk().begin("/", "f", bytes.len() as u64, CHUNK, more).upload();
+    for (index, chunk) in bytes.chunks(CHUNK as usize).enumerate() {
+        for cut in [0, 1, 1000, CHUNK as usize] {
+            let mut talk = server.talk();
+            let head = format!("PUT {upload}/{index}\nContent-Digest: {}\nContent-Length: {CHUNK}", crc_field(chunk));
+            talk.send(&head, &chunk[..cut]);
+        }
+        eventually("the chunk is free", || {
+            (server.talk().chunk(&upload, index as u64, chunk).status == 204).then_some(())
+        });
+    }
+    for _ in 0..3 {
+        let complete = json!({"digests": {"sha-256": hash(Algorithm::Sha256, &bytes).hex()}}).to_string();
+        server.talk().send(&format!("POST {upload}/complete"), complete.as_bytes());
+    }
+    server.talk().complete(&upload, &bytes).is(201);
+    assert_eq!(server.read("f"), bytes);
+    let other = server.begin("g", 3, 3, json!({})).is(201).upload();
+    for _ in 0..3 {
+        server.talk().send(&format!("DELETE {other}"), b"");
+    }
+    let status = server.ask(&format!("DELETE {other}")).status;
+    assert!(status == 204 || status == 404, "{status}");
+    eventually("nothing is left", || tree(&server.path(".onward/uploads")).is_empty().then_some(()));
+    assert!(!server.told().contains("panicked"), "{}", server.told());
+}
