@@ -256,6 +256,8 @@ pub fn sync_data(file: &File) -> io::Result<()> {
 pub fn allocate(file: &File, path: &Path, length: u64) -> Result<(), Fault> {
     const SMALL: u64 = 8 << 20;
     const TMPFS: i64 = 0x0102_1994;
+    // The type of the field differs between machines.
+    #[allow(clippy::unnecessary_cast)]
     let in_memory = rustix::fs::fstatfs(file).is_ok_and(|fs| fs.f_type as i64 == TMPFS);
     if length > SMALL && !in_memory {
         match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, length) {

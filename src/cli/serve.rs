@@ -69,7 +69,7 @@ pub struct Serve {
     #[arg(long, value_name = "NAME")]
     pub allow_host: Vec<String>,
 
-    /// Let pages of this origin (https://example.org) send requests; `*` for any
+    /// Let pages of this origin (as in `https://example.org`) send requests; `*` for any
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
 

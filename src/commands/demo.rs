@@ -93,7 +93,7 @@ struct Way {
 
 impl Way {
     fn told(&self, name: &str, size: u64) -> String {
-        let percent = |bytes: u64| if size == 0 { 100 } else { bytes * 100 / size };
+        let percent = |bytes: u64| (bytes * 100).checked_div(size).unwrap_or(100);
         let killed = match self.killed_at {
             0 => "over before it could be killed".to_string(),
             at => format!("killed at {} %", percent(at)),

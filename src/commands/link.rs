@@ -17,7 +17,6 @@ pub fn options(link: &Link) -> Options {
         proxy: link.proxy.clone(),
         ip: link.ip,
         user_agent: link.user_agent.clone(),
-        ..Options::default()
     }
 }
 

@@ -129,7 +129,10 @@ fn look(path: &Path, recursive: bool, into: &mut Sidecars) -> Result<(), Fault> 
         any |= add(disk::with_suffix(path, ".toml"), into);
     } else {
         any |= add(disk::with_suffix(path, SIDECAR_SUFFIX), into);
-        any |= uploads_of(path, &name).into_iter().fold(false, |any, sidecar| add(sidecar, into) || any);
+        // Each is to be added, also after the first that could be.
+        for sidecar in uploads_of(path, &name) {
+            any |= add(sidecar, into);
+        }
         any |= kept_elsewhere(path, |source, asked| source == asked, into);
     }
     match any || std::fs::symlink_metadata(path).is_ok() {

@@ -64,7 +64,7 @@ impl Meter {
         Progress { run: self.run, done: self.done, total: self.total, rate, eta, connections }
     }
 
-    /// Bytes a second over the last [`WINDOW`].
+    /// Bytes a second over the last few seconds.
     pub fn rate(&mut self, now: Instant) -> u64 {
         while self.samples.len() > 1 && now.saturating_duration_since(self.samples[1].0) >= WINDOW {
             self.samples.pop_front();

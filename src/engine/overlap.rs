@@ -13,12 +13,11 @@ const GAPS: usize = 8;
 /// How many random places are looked at.
 const RANDOM: usize = 3;
 
+/// Reads local bytes into a buffer, from an offset on.
+type ReadAt<'a> = &'a dyn Fn(&mut [u8], u64) -> Result<(), Fault>;
+
 /// Whether the bytes that are here, in `runs` and given by `read`, equal the remote's wherever they are compared.
-pub async fn compare(
-    runs: &[ByteRange],
-    read: &dyn Fn(&mut [u8], u64) -> Result<(), Fault>,
-    source: &dyn Source,
-) -> Result<bool, Fault> {
+pub async fn compare(runs: &[ByteRange], read: ReadAt<'_>, source: &dyn Source) -> Result<bool, Fault> {
     for range in probes(runs, || getrandom::u64().unwrap_or(0x9e37_79b9_7f4a_7c15)) {
         let Some(remote) = fetch(source, range).await? else { return Ok(false) };
         let mut here = vec![0; remote.len()];

@@ -194,7 +194,7 @@ impl Slot {
         }
         if record.file != place.file {
             self.problem = Some(format!("the record {} speaks of another file", disk::shown(&place.sidecar)));
-        } else if self.created && !self.published && record.held(disk::boot_id()).len() > 0 {
+        } else if self.created && !self.published && !record.held(disk::boot_id()).is_empty() {
             self.problem = Some(format!("the data file {} is gone", disk::shown(&place.data)));
         } else if record.done_sums.len() as u64 != record.done.len() {
             self.problem = Some(format!("the record {} lacks checksums", disk::shown(&place.sidecar)));

@@ -246,6 +246,18 @@ impl Transfer<'_> {
             }
         };
         *target = Some(path.clone());
+        self.adopt(slot, &path, record, opening, fresh).await
+    }
+
+    /// Goes on with what is there, or begins anew: as [`crate::plan`] says for this answer.
+    async fn adopt(
+        &mut self,
+        slot: Slot,
+        path: &Path,
+        record: Option<Record>,
+        opening: Opening,
+        fresh: bool,
+    ) -> Result<Attempt, Fault> {
         let record = record.filter(|_| slot.record().is_some());
         let verdict = match &record {
             Some(record) => self.judge(record, &opening),
@@ -266,7 +278,7 @@ impl Transfer<'_> {
         let resumes = matches!(verdict, Some(Plan::Resume | Plan::Compare));
         let file = match resumes {
             true => slot.resume()?,
-            false => slot.begin(self.new_record(&opening.head, &path))?,
+            false => slot.begin(self.new_record(&opening.head, path))?,
         };
         if resumes {
             self.resumed(&file);
@@ -282,7 +294,7 @@ impl Transfer<'_> {
                 }
             }
         }
-        self.fill_and_complete(file, &path, opening).await
+        self.fill_and_complete(file, path, opening).await
     }
 
     fn resumed(&mut self, file: &PartialFile) {

@@ -82,16 +82,11 @@ impl Transfer<'_> {
                         None => return Ok(whole(head, body, form)),
                     }
                 }
-                Answer::Beyond { head } if head.total == Some(0) && gap.start == 0 => {
-                    return Ok(Opening {
-                        head,
-                        range: ByteRange::default(),
-                        body: Box::new(Nothing),
-                        ranged: true,
-                        form,
-                    });
-                }
-                Answer::Beyond { head } if head.total.is_some() && end.is_some() && head.total != end => {
+                // An empty file, or one of another length than the record's: that says it all.
+                Answer::Beyond { head }
+                    if (head.total == Some(0) && gap.start == 0)
+                        || (head.total.is_some() && end.is_some() && head.total != end) =>
+                {
                     return Ok(Opening {
                         head,
                         range: ByteRange::default(),
@@ -102,23 +97,18 @@ impl Transfer<'_> {
                 }
                 Answer::Beyond { .. } | Answer::Unfit { .. } if from.is_some() => from = None,
                 Answer::Beyond { .. } => {
-                    return Err(Fault::new(
-                        Kind::Other,
-                        format!("{} denies a range that was not asked for", self.order.source.host()),
-                    ));
+                    return Err(self.odd(Kind::Other, "denies a range that was not asked for"));
                 }
-                Answer::Unchanged => {
-                    let text = format!("{} answered 304 out of place", self.order.source.host());
-                    return Err(Fault::new(Kind::Network, text));
-                }
+                Answer::Unchanged => return Err(self.odd(Kind::Network, "answered 304 out of place")),
                 Answer::Unfit { why } => {
-                    return Err(Fault::new(
-                        Kind::Other,
-                        format!("{} cannot be downloaded from: {why}", self.order.source.host()),
-                    ));
+                    return Err(self.odd(Kind::Other, &format!("cannot be downloaded from: {why}")));
                 }
             }
         }
+    }
+
+    fn odd(&self, kind: Kind, what: &str) -> Fault {
+        Fault::new(kind, format!("{} {what}", self.order.source.host()))
     }
 }
 
