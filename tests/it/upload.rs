@@ -168,7 +168,7 @@ fn killed_at_random_moments_under_a_rate_limit() {
     // What the proxy took is an upper bound of what was moved; requests' heads are in it too.
     let (up, most) = (proxy.up(), size + kills * (16 * MIB + 4 * MIB));
     assert!(up <= most, "{up} bytes for {size} and {kills} kills");
-    println!("{kills} kills: {:.3} times the size moved", up as f64 / size as f64);
+    crate::world::tell(&format!("{kills} kills: {:.3} times the size moved", up as f64 / size as f64));
 }
 
 #[test]
@@ -389,15 +389,15 @@ fn a_name_too_long_for_a_record_beside_it_keeps_it_in_the_state_folder() {
     content.write_to(&world.path(&name));
     let run = |more: &[&str]| world.onward(["upload", "--chunk-size", "1MiB", &name, &served.url("f")]).args(more);
     run(&[]).crash_at("part-acknowledged:4").run().died_of(Signal::KILL);
-    assert_eq!(world.names(), [name.clone()]);
+    assert_eq!(world.names(), std::slice::from_ref(&name));
     let ended = run(&["--progress", "json"]).run();
     ended.exits(0);
     assert!(moved(&ended) <= 3 * MIB, "{}", moved(&ended));
     served.holds("f", &content);
     let state = world.home().join(".local/state/onward");
     eventually("the state folder is empty again", || {
-        let left = std::fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        left.filter(|name| name.contains(".partial")).next().is_none().then_some(())
+        let mut left = std::fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        (!left.any(|name| name.contains(".partial"))).then_some(())
     });
 }
 
