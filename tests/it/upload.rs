@@ -396,7 +396,8 @@ fn a_name_too_long_for_a_record_beside_it_keeps_it_in_the_state_folder() {
     served.holds("f", &content);
     let state = world.home().join(".local/state/onward");
     eventually("the state folder is empty again", || {
-        let mut left = std::fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut left =
+            std::fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         (!left.any(|name| name.contains(".partial"))).then_some(())
     });
 }
