@@ -191,6 +191,8 @@ fn whole_url(one: &Unfinished, record: &Record, given: &crate::config::Link) -> 
 }
 
 #[cfg(test)]
+// A test plants files without ceremony.
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
     use crate::config::{Link, Secret, Work};
