@@ -158,9 +158,10 @@ fn marked(mark: &str, seen: Option<&Seen>, text: &str) -> String {
     format!("{mark} {}", words::wrap(&format!("{name}{}", words::clean(text)), width() - 2).join("\n  "))
 }
 
-/// The columns that are used of the terminal: all but the last, in which some terminals wrap.
+/// The columns that are used of the terminal: all but the last few, so that neither a terminal that wraps early nor the
+/// `^C` it echoes moves the cursor to another line than the one that is drawn over.
 fn width() -> usize {
-    usize::from(Term::stderr().size().1).saturating_sub(1).max(10)
+    usize::from(Term::stderr().size().1).saturating_sub(3).max(10)
 }
 
 impl Face for Human {
