@@ -13,7 +13,7 @@ pub mod disk;
 pub mod engine;
 pub mod event;
 pub mod fault;
-pub mod finished;
+pub mod memory;
 pub mod net;
 pub mod partial;
 pub mod plan;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 6] = [
     &["plan", "record", "digest", "wire", "fault", "event", "byteset", "chunk", "units"],
     &["net", "disk"],
-    &["source", "remote", "partial", "hosts", "finished"],
+    &["source", "remote", "partial", "memory"],
     &["engine", "serve"],
     &["cli", "config", "report"],
     &["commands", "main"],

@@ -45,6 +45,7 @@ async fn all(settings: config::Download, observer: Arc<dyn Observer>, stop: Stop
         policy: policy(&settings.link),
         least: settings.least,
         memory: Rc::default(),
+        hosts: Rc::default(),
         large: Arc::new(Semaphore::new(settings.work.jobs.max(1) as usize)),
     };
     let settings = Rc::new(settings);

@@ -6,6 +6,7 @@
 
 use crate::record::Validator;
 use http::header::{DATE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED};
+use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime};
 
 /// An entity tag, taken apart.
@@ -41,7 +42,8 @@ impl<'a> EntityTag<'a> {
 }
 
 /// The rungs of the ladder, in the order to be tried; which one works is remembered for a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Form {
     /// `If-Range` with the strong entity tag.
     Tag,

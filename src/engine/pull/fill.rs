@@ -70,7 +70,9 @@ impl Transfer<'_> {
     ) -> Result<End, Fault> {
         let begun = Instant::now();
         let cpu = cpu_time();
-        let mut adapt = Adapt::new(self.order.connections, None);
+        let host = self.order.source.host();
+        let known = self.tools.hosts.get(&host);
+        let mut adapt = Adapt::new(self.order.connections, known.and_then(|known| known.connections));
         let mut backoff = Backoff::new(self.tools.policy);
         let mut proof: JoinSet<Result<ByteSet, Fault>> = JoinSet::new();
         if crew.file.needs_proof() {
@@ -90,6 +92,7 @@ impl Transfer<'_> {
                     Ok(End::Idle) => {}
                     Ok(End::Fault(fault)) => {
                         let moved = crew.meter.borrow().run();
+                        let fault = if moved > 0 { fault.after_bytes() } else { fault };
                         if moved > moved_at_fault {
                             backoff.progress();
                         }
@@ -114,6 +117,9 @@ impl Transfer<'_> {
                 () = until(pause), if pause.is_some() => pause = None,
             }
             if hands.is_empty() && proof.is_empty() && crew.spans.borrow().is_done() {
+                if crew.meter.borrow().run() > 0 {
+                    self.tools.hosts.learn(&host, crew.form.get(), adapt.limit());
+                }
                 self.progress(crew);
                 return Ok(End::Idle);
             }
@@ -202,6 +208,7 @@ impl Transfer<'_> {
             match streamed {
                 Ok(filled) => return Ok(filled),
                 Err(fault) => {
+                    let fault = if meter.run() > 0 { fault.after_bytes() } else { fault };
                     if file.held().len() > before {
                         backoff.progress();
                     }

@@ -17,7 +17,8 @@ use crate::digest::{Algorithm, Digest};
 use crate::disk;
 use crate::event::{Direction, Event, FileId, Observer, Outcome};
 use crate::fault::{Fault, Kind};
-use crate::finished::Memory;
+use crate::memory::finished::Memory;
+use crate::memory::hosts::Hosts;
 use crate::partial::{PartialFile, Place, Slot};
 use crate::plan::{Now, Plan, plan};
 use crate::record::{IfExists, Kind as RecordKind, Record};
@@ -87,6 +88,8 @@ pub struct Tools {
     pub least: Least,
     /// What is remembered of finished downloads.
     pub memory: Rc<Memory>,
+    /// What is remembered of hosts.
+    pub hosts: Rc<Hosts>,
     /// Says how many large files may be under way; a permit is taken once a file turns out to be one.
     pub large: Arc<tokio::sync::Semaphore>,
 }

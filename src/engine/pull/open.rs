@@ -54,7 +54,8 @@ impl Transfer<'_> {
         let end = record.and_then(|record| record.length);
         let gap = held.missing(ByteRange::new(0, end.unwrap_or(stream::NO_END))).next().unwrap_or_default();
         let kept = record.map(|record| record.validator.clone());
-        let mut form = kept.as_ref().map_or(Form::Bare, |kept| best_form(kept, Form::Tag));
+        let usual = self.tools.hosts.get(&self.order.source.host()).map_or(Form::Tag, |host| host.form);
+        let mut form = kept.as_ref().map_or(usual, |kept| best_form(kept, usual));
         let mut from = Some(gap.start);
         loop {
             // Up to the end when nothing is there behind it, so that a fresh start needs no length.

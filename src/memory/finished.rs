@@ -1,0 +1,68 @@
+//! What is remembered of finished downloads, so that the same command asked again costs one question and no bytes:
+//! which URL a path was filled from, and what the remote called the content.
+
+use super::{Note, Notes};
+use crate::disk;
+use crate::record::{Stamp, Validator};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// One finished download.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finished {
+    /// The file.
+    pub path: PathBuf,
+    /// Its length in bytes when it was finished.
+    pub size: u64,
+    /// Its modification time then, as in [`Stamp::mtime`].
+    pub mtime: String,
+    /// From where, secrets masked.
+    pub url: String,
+    /// What the remote called it.
+    pub validator: Validator,
+    /// The digest that was verified, as `ALG:HEX`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+impl Note for Finished {
+    type Key = PathBuf;
+    const FILE: &'static str = "finished.jsonl";
+    fn key(&self) -> PathBuf {
+        self.path.clone()
+    }
+}
+
+/// The notes of all finished downloads.
+#[derive(Default)]
+pub struct Memory(Notes<Finished>);
+
+impl Memory {
+    /// The note about the file at `path`, if the file is still as it was then and came from `url`.
+    pub fn recall(&self, path: &Path, url: &str) -> Option<Finished> {
+        let path = std::fs::canonicalize(path).ok()?;
+        let stamp = disk::stamp(&std::fs::File::open(&path).ok()?).ok()?;
+        self.0.get(&path).filter(|note| note.url == url && note.size == stamp.size && note.mtime == stamp.mtime)
+    }
+
+    /// The file in `folder` that was filled from `url` and is still as it was then.
+    pub fn find(&self, folder: &Path, url: &str) -> Option<PathBuf> {
+        let real = std::fs::canonicalize(folder).ok()?;
+        let note = self.0.find(|note| note.url == url && note.path.parent() == Some(&real))?;
+        let named = folder.join(note.path.file_name()?);
+        self.recall(&named, url).map(|_| named)
+    }
+
+    /// Writes a note.
+    pub fn remember(&self, path: &Path, stamp: &Stamp, url: &str, validator: &Validator, digest: Option<String>) {
+        let Ok(path) = std::fs::canonicalize(path) else { return };
+        self.0.put(Finished {
+            path,
+            size: stamp.size,
+            mtime: stamp.mtime.clone(),
+            url: url.to_string(),
+            validator: validator.clone(),
+            digest,
+        });
+    }
+}

@@ -1,0 +1,56 @@
+//! What was learned about a host and holds for its next file too: which form of `If-Range` it honours, and how many
+//! connections it allows.
+
+use super::{Note, Notes};
+use crate::wire::validator::Form;
+use serde::{Deserialize, Serialize};
+use std::time::SystemTime;
+
+/// How long what was learned is believed, in seconds.
+const FRESH: u64 = 24 * 60 * 60;
+
+/// What is known of one host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// `name:port`.
+    pub host: String,
+    /// The form of condition that works.
+    pub form: Form,
+    /// The most connections it has not refused; `None` while no refusal was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u32>,
+    /// When that was learned, in seconds since 1970.
+    pub learned: u64,
+}
+
+impl Note for Host {
+    type Key = String;
+    const FILE: &'static str = "hosts.jsonl";
+    fn key(&self) -> String {
+        self.host.clone()
+    }
+}
+
+/// What is known of all hosts.
+#[derive(Default)]
+pub struct Hosts(Notes<Host>);
+
+impl Hosts {
+    /// What is known of `host`, while it is fresh: a bad hour must not slow every later day down.
+    pub fn get(&self, host: &str) -> Option<Host> {
+        self.0.get(&host.to_string()).filter(|known| now().saturating_sub(known.learned) < FRESH)
+    }
+
+    /// Writes down what a transfer has learned, where it is news.
+    pub fn learn(&self, host: &str, form: Form, connections: Option<u32>) {
+        let known = self.get(host);
+        let before = known.map_or((Form::Tag, None), |known| (known.form, known.connections));
+        if before != (form, connections) {
+            self.0.put(Host { host: host.to_string(), form, connections, learned: now() });
+        }
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,123 @@
+//! Small facts that are remembered from run to run, one JSON line each, in a file of the state folder. Nothing
+//! depends on them: losing them costs a question or a comparison, never a file. Two processes may write at once.
+
+pub mod finished;
+pub mod hosts;
+
+use crate::disk;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::path::PathBuf;
+
+/// A longer file than this is written anew without what later notes have replaced, in bytes.
+const LONG: usize = 1 << 20;
+/// How many notes are kept then.
+const KEEP: usize = 2000;
+
+/// One fact, by what it is about.
+pub trait Note: Clone + Serialize + DeserializeOwned {
+    /// What it is about: a later note about the same replaces an earlier one.
+    type Key: Clone + Eq + Hash;
+    /// The file's name in the state folder.
+    const FILE: &'static str;
+    /// What this one is about.
+    fn key(&self) -> Self::Key;
+}
+
+/// All notes of one kind, read when first asked for.
+pub struct Notes<N: Note>(RefCell<Option<HashMap<N::Key, N>>>);
+
+impl<N: Note> Default for Notes<N> {
+    fn default() -> Self {
+        Self(RefCell::new(None))
+    }
+}
+
+impl<N: Note> Notes<N> {
+    /// The note about `key`.
+    pub fn get(&self, key: &N::Key) -> Option<N> {
+        self.0.borrow_mut().get_or_insert_with(read).get(key).cloned()
+    }
+
+    /// The first note that fits.
+    pub fn find(&self, fits: impl Fn(&N) -> bool) -> Option<N> {
+        self.0.borrow_mut().get_or_insert_with(read).values().find(|note| fits(note)).cloned()
+    }
+
+    /// Writes a note. Failing to is no failure of the work it is about.
+    pub fn put(&self, note: N) {
+        if let (Some(file), Ok(line)) = (file::<N>(), serde_json::to_string(&note)) {
+            let _ = disk::append_note(&file, &line);
+        }
+        if let Some(notes) = self.0.borrow_mut().as_mut() {
+            notes.insert(note.key(), note);
+        }
+    }
+}
+
+fn file<N: Note>() -> Option<PathBuf> {
+    Some(disk::state_folder()?.join(N::FILE))
+}
+
+fn read<N: Note>() -> HashMap<N::Key, N> {
+    let Some(file) = file::<N>() else { return HashMap::new() };
+    let Ok(text) = std::fs::read_to_string(&file) else { return HashMap::new() };
+    let notes = parse::<N>(&text);
+    if text.len() > LONG {
+        let _ = disk::replace(&file, print(&notes).as_bytes(), false);
+    }
+    notes.into_iter().map(|note| (note.key(), note)).collect()
+}
+
+/// The notes of a text, the later one of two about the same, in their order. Lines that are none are skipped.
+fn parse<N: Note>(text: &str) -> Vec<N> {
+    let mut seen = HashMap::new();
+    let mut notes: Vec<N> = text
+        .lines()
+        .rev()
+        .filter_map(|line| serde_json::from_str::<N>(line).ok())
+        .filter(|note| seen.insert(note.key(), ()).is_none())
+        .take(KEEP)
+        .collect();
+    notes.reverse();
+    notes
+}
+
+fn print<N: Note>(notes: &[N]) -> String {
+    notes.iter().filter_map(|note| serde_json::to_string(note).ok()).map(|line| line + "\n").collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Fact {
+        about: String,
+        is: u64,
+    }
+
+    impl Note for Fact {
+        type Key = String;
+        const FILE: &'static str = "facts.jsonl";
+        fn key(&self) -> String {
+            self.about.clone()
+        }
+    }
+
+    fn fact(about: &str, is: u64) -> Fact {
+        Fact { about: about.into(), is }
+    }
+
+    #[test]
+    fn the_last_word_counts_and_damage_is_skipped() {
+        let text =
+            format!("{}garbage\n{{\"about\":3}}\n{}", print(&[fact("a", 1), fact("b", 2)]), print(&[fact("a", 3)]));
+        assert_eq!(parse::<Fact>(&text), [fact("b", 2), fact("a", 3)]);
+        assert_eq!(parse::<Fact>(&print(&parse::<Fact>(&text))), parse::<Fact>(&text));
+    }
+}
