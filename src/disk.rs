@@ -364,6 +364,11 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), Fault> {
 /// may not be replaced. The file gets the mode of the one it replaces, or what the umask leaves of 0666.
 pub fn publish(file: &File, from: &Path, into: &Spot, if_exists: IfExists) -> Result<bool, Fault> {
     let lost = |e: io::Error| fault("give its final name to", into.path(), &e);
+    // A rename goes by name: what has the name now must be the file that was written and checked.
+    if !is_still(file, from) {
+        let text = format!("{} is no longer the file that was written", shown(from));
+        return Err(Fault::new(Kind::Local, text).hint("somebody else has replaced it; run the same command again"));
+    }
     let mode = into.mode().unwrap_or(0o666 & !umask());
     file.set_permissions(std::fs::Permissions::from_mode(mode)).map_err(lost)?;
     let source = Spot::at(from)?;

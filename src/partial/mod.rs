@@ -639,6 +639,8 @@ impl Shared {
         self.lock().gone = true;
         let bad = self.place.sidecar.with_file_name(format!("{}.bad", self.place.file));
         disk::rename(&self.place.data, &bad)?;
+        // One copy of what is wrong is enough: the bad one is as long as an earlier one that was parked.
+        disk::remove(&self.place.parked())?;
         self.place.remove_record()?;
         disk::unlock(&self.data);
         Ok(bad)

@@ -5,6 +5,7 @@
 
 mod crash;
 mod download;
+mod download_attacks;
 mod download_faults;
 mod download_sidecar;
 

@@ -42,10 +42,12 @@ impl Transfer<'_> {
             }
             (false, None) => format!("kept {}", units::bytes(held.len())),
         };
-        let fault = match file.keep().await {
-            Ok(()) => fault,
-            Err(worse) if fault.kind == Kind::Interrupted => worse,
-            Err(_) => fault,
+        let (fault, kept) = match file.keep().await {
+            Ok(()) => (fault, kept),
+            Err(worse) => {
+                let kept = "what its last record says is kept; nothing newer could be written down".to_string();
+                (if fault.kind == Kind::Interrupted { worse } else { fault }, kept)
+            }
         };
         let retry = matches!(fault.kind, Kind::Network | Kind::Busy | Kind::Interrupted | Kind::OutOfTime);
         let fault = fault.kept(kept);
