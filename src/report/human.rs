@@ -3,11 +3,12 @@
 
 use super::bar::{self, Cells, Signs};
 use super::seen::{Seen, Tally};
+use super::terminal::{self, Terminal};
 use super::{Face, message, words};
 use crate::event::{Event, FileId, Outcome};
 use crate::fault::Fault;
 use crate::units;
-use console::{Term, measure_text_width, style};
+use console::{measure_text_width, style};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -46,7 +47,10 @@ impl Human {
     /// An empty screen.
     pub fn new() -> Self {
         Self {
-            multi: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)),
+            multi: MultiProgress::with_draw_target(ProgressDrawTarget::term_like_with_hz(
+                Box::new(Terminal::new()),
+                10,
+            )),
             bars: BTreeMap::new(),
             total: None,
             total_drawn: None,
@@ -158,10 +162,9 @@ fn marked(mark: &str, seen: Option<&Seen>, text: &str) -> String {
     format!("{mark} {}", words::wrap(&format!("{name}{}", words::clean(text)), width() - 2).join("\n  "))
 }
 
-/// The columns that are used of the terminal: all but the last few, so that neither a terminal that wraps early nor the
-/// `^C` it echoes moves the cursor to another line than the one that is drawn over.
+/// The columns that may be used now.
 fn width() -> usize {
-    usize::from(Term::stderr().size().1).saturating_sub(3).max(10)
+    usize::from(terminal::width())
 }
 
 impl Face for Human {

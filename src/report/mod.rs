@@ -8,6 +8,7 @@ mod json;
 mod plain;
 mod seen;
 mod table;
+mod terminal;
 mod words;
 
 pub use table::Row;

@@ -226,3 +226,27 @@ fn no_color_is_respected() {
         terminal.wait_for("✓");
     }
 }
+
+#[test]
+fn an_interruption_leaves_no_piece_of_a_bar() {
+    let world = World::new();
+    let origin = Origin::start();
+    for name in ["/one", "/two"] {
+        origin.page(name, Page::of(&Content::random(10, 16 * MIB)));
+    }
+    let script = format!(
+        "'{}' download --limit-rate 4M '{}' '{}'",
+        env!("CARGO_BIN_EXE_onward"),
+        origin.url("/one"),
+        origin.url("/two")
+    );
+    let Some(terminal) = Terminal::run("stop", 80, &world.dir(), &script) else { return };
+    let screen = terminal.wait_for("0 of 2 files");
+    for name in ["one ", "two ", "0 of 2 files"] {
+        assert_eq!(screen.lines().filter(|line| line.starts_with(name)).count(), 1, "{screen}");
+    }
+    let keys = ["-L", &terminal.0, "send-keys", "-t", "t", "C-c"];
+    assert!(Command::new("tmux").args(keys).status().unwrap().success());
+    let screen = terminal.wait_for("2 files: 0 done, 2 not finished");
+    assert!(!screen.contains(['━', '─']), "{screen}");
+}
