@@ -77,6 +77,11 @@ pub enum Lane {
 pub trait Gauge: Send + Sync {
     /// `bytes` went by; the answer is how long to wait before the next ones, zero to go on.
     fn pass(&self, bytes: usize) -> Duration;
+
+    /// How many bytes to move in one go, at most `most`: under a low rate less, so that no wait becomes long.
+    fn frame(&self, most: usize) -> usize {
+        most
+    }
 }
 
 /// The content of a request. Cheap to clone, so that a request can be sent again.
@@ -432,7 +437,7 @@ impl Outgoing {
                 Some(Body::Parts(parts)) => parts.into_iter().rev().for_each(|part| self.rest.push_front(part)),
                 Some(Body::File { range, .. }) if range.is_empty() => {}
                 Some(Body::File { file, range, gauge }) => {
-                    let end = range.end.min(range.start + BLOCK);
+                    let end = range.end.min(range.start + gauge.frame(BLOCK as usize).max(1) as u64);
                     let mut block = BytesMut::zeroed((end - range.start) as usize);
                     file.read_exact_at(&mut block, range.start)?;
                     let wait = gauge.pass(block.len());

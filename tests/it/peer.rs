@@ -68,6 +68,7 @@ pub struct Upload {
     pub bytes: Vec<u8>,
     pub held: Vec<bool>,
     pub done: bool,
+    pub gone: bool,
 }
 
 /// What the receiver knows and has seen.
@@ -257,7 +258,7 @@ impl Desk {
             return self.begin(serde_json::from_slice(&asked.body).unwrap());
         }
         let mut parts = asked.path.split('?').next().unwrap().split('/').skip(2);
-        let id = parts.next().and_then(|id| id.parse::<usize>().ok()).filter(|id| *id < self.uploads.len());
+        let id = parts.next().and_then(|id| id.parse::<usize>().ok()).filter(|id| self.uploads.get(*id).is_some_and(|upload| !upload.gone || asked.step() == "give up"));
         let Some(id) = id else { return refuse(404, "unknown-upload", json!({})) };
         match asked.step() {
             "ask" | "identify" => (200, vec![], self.status(id)),
@@ -265,7 +266,7 @@ impl Desk {
             "compare" => self.compare(id, asked),
             "finish" => self.finish(id, serde_json::from_slice(&asked.body).unwrap()),
             "give up" => {
-                self.uploads[id].held.fill(false);
+                self.uploads[id].gone = true;
                 (204, vec![], String::new())
             }
             _ => refuse(405, "method", json!({})),
@@ -287,6 +288,7 @@ impl Desk {
                 bytes: vec![0; size as usize],
                 held: vec![false; size as usize],
                 done: false,
+                gone: false,
             });
         }
         (if known.is_some() { 200 } else { 201 }, vec![("Location", format!("/u/{id}"))], self.status(id))

@@ -339,6 +339,61 @@ fn a_fresh_machine_goes_on_where_a_dead_one_stopped() {
 }
 
 #[test]
+fn an_identity_that_comes_late_is_joined_too() {
+    // Too large to be hashed before its first byte leaves; the line is slow enough to hash beside.
+    let (world, content) = world(30 * MIB);
+    let served = Served::start(&world, &[]);
+    let before = moved_before(&under_way(&world, &served.url("f"), "6M", 18 * MIB).kill());
+    let other = World::new();
+    content.write_to(&other.path("big.bin"));
+    let ended = upload(&other, &served.url("f"), &["-v", "--limit-rate", "6M"]).run();
+    ended.exits(0);
+    served.holds("f", &content);
+    assert!(before + moved(&ended) < (30 + 16) * MIB, "{before} and {} bytes\n{}", moved(&ended), ended.story());
+    assert_eq!(ended.event("verified")["alg"], "sha-256");
+}
+
+#[test]
+fn out_of_time_is_not_finished_and_goes_on() {
+    let (world, content) = world(16 * MIB);
+    let served = Served::start(&world, &[]);
+    let ended = upload(&world, &served.url("f"), &["--limit-rate", "6M", "--max-time", "1s"]).run();
+    ended.exits(3).says("--max-time");
+    let ended = upload(&world, &served.url("f"), &[]).run();
+    ended.exits(0);
+    assert!(moved(&ended) <= 14 * MIB, "{}", moved(&ended));
+    served.holds("f", &content);
+}
+
+#[test]
+fn without_any_place_for_a_record_it_still_arrives_and_says_so() {
+    let world = World::new();
+    let served = Served::start(&world, &[]);
+    let (name, content) = ("n".repeat(240), Content::random(4, 3 * MIB));
+    content.write_to(&world.path(&name));
+    let ended = world.onward(["upload", &name, &served.url("f")]).without_env("HOME").run();
+    ended.exits(0).says("no record is kept");
+    served.holds("f", &content);
+}
+
+#[test]
+fn many_small_files() {
+    let world = World::new();
+    let served = Served::start(&world, &[]);
+    let names: Vec<String> = (0..200).map(|n| format!("{n:03}")).collect();
+    for (n, name) in names.iter().enumerate() {
+        Content::random(n as u64, 4096).write_to(&world.path(name));
+    }
+    let ended = world.onward(["upload"]).args(&names).arg(served.url("many/")).run();
+    ended.exits(0);
+    for (n, name) in names.iter().enumerate() {
+        served.holds(&format!("many/{name}"), &Content::random(n as u64, 4096));
+    }
+    assert_eq!(world.names(), names, "nothing is left beside them");
+    println!("200 files of 4 KiB took {:?}", ended.took);
+}
+
+#[test]
 fn tokens_base_paths_and_dead_ends() {
     let (world, content) = world(MIB);
     std::fs::write(world.beside("tokens"), "me:secret-token-1\n").unwrap();

@@ -50,6 +50,8 @@ use std::time::{Duration, Instant};
 
 /// Files up to this length are hashed before they are sent: it takes no time that anybody would notice.
 const SMALL: u64 = 8 << 20;
+/// Files up to this length have no record before they have taken half a second, or failed.
+const TINY: u64 = 1 << 20;
 /// An upload that is begun anew, or found wanting at its end, so often without a byte in between will not succeed.
 const MOST_ROUNDS: u32 = 5;
 
@@ -326,8 +328,10 @@ impl<'a> Upload<'a> {
     }
 
     async fn open(&mut self, keeper: &mut Keeper) -> Result<Step, Fault> {
-        self.save_now(keeper).await?;
-        disk::point("upload-key-saved");
+        if self.keeps_from_the_start() {
+            self.save_now(keeper).await?;
+            disk::point("upload-key-saved");
+        }
         self.begun = true;
         let manifest = self.manifest();
         let (remote, session) = (self.remote.clone(), self.session.clone());
@@ -343,9 +347,17 @@ impl<'a> Upload<'a> {
             if self.already > 0 {
                 self.voice.tell(Event::Resumed { offset: self.already, total: Some(self.source.length()) });
             }
-            self.save_now(keeper).await?;
+            if self.keeps_from_the_start() {
+                self.save_now(keeper).await?;
+            }
         }
         Ok(step)
+    }
+
+    /// A file that is gone in a moment is not worth a record's syncs: if it takes longer, or fails, it gets one. What a
+    /// kill in that moment leaves at the server holds less than this, and expires.
+    fn keeps_from_the_start(&self) -> bool {
+        self.found || self.source.length() > TINY
     }
 
     /// The step that a state of the remote asks for.

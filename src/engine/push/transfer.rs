@@ -63,6 +63,10 @@ impl Gauge for Valve {
         }
         self.pace.pass(bytes)
     }
+
+    fn frame(&self, most: usize) -> usize {
+        self.pace.frame(most)
+    }
 }
 
 /// One piece under way.
@@ -168,7 +172,8 @@ impl Upload<'_> {
             pause: None,
             begun: now,
             saved: now,
-            dirty: false,
+            // A small file whose record was put off gets one as soon as it takes its time.
+            dirty: true,
         }
     }
 

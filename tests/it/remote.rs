@@ -1,0 +1,326 @@
+//! The conformance suite: what every upload protocol must do, run over each implementation. A protocol that comes later
+//! adds one [`Target`] and one test.
+
+use crate::peer;
+use crate::receiver::Receiver;
+use crate::world::{Content, World};
+use onward::chunk::{ByteRange, Layout};
+use onward::digest::{Algorithm, Crc, Digest};
+use onward::net::{Access, Gauge, Net};
+use onward::record::IfExists;
+use onward::remote::{self, Closed, Destination, Held, Manifest, Order, Part, Put, Remote, Session, State};
+use std::fs::File;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+const CHUNK: u64 = 64 << 10;
+const LENGTH: u64 = 5 * CHUNK + 1234;
+
+struct Free;
+impl Gauge for Free {
+    fn pass(&self, _: usize) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// A server that speaks the protocol.
+trait Target {
+    fn url(&self, name: &str) -> String;
+    /// What it holds under the name, once that is published.
+    fn stored(&self, name: &str) -> Option<Vec<u8>>;
+}
+
+impl Target for Receiver {
+    fn url(&self, name: &str) -> String {
+        Receiver::url(self, name)
+    }
+    fn stored(&self, name: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.path(name)).ok()
+    }
+}
+
+impl Target for peer::Receiver {
+    fn url(&self, name: &str) -> String {
+        peer::Receiver::url(self, name)
+    }
+    fn stored(&self, name: &str) -> Option<Vec<u8>> {
+        self.desk().uploads.iter().find(|upload| upload.name == name && upload.done).map(|upload| upload.bytes.clone())
+    }
+}
+
+/// One upload by hand, part by part.
+struct Hand<'a> {
+    target: &'a dyn Target,
+    name: &'static str,
+    content: Content,
+    file: Arc<File>,
+    layout: Layout,
+    remote: Rc<dyn Remote>,
+    session: Session,
+}
+
+impl<'a> Hand<'a> {
+    async fn new(world: &World, target: &'a dyn Target, name: &'static str, length: u64) -> Self {
+        Self::lying(world, target, name, length, length).await
+    }
+
+    /// Of a file that is said to have `told` bytes.
+    async fn lying(world: &World, target: &'a dyn Target, name: &'static str, length: u64, told: u64) -> Self {
+        let content = Content::random(length, length);
+        let path = world.path(name);
+        content.write_to(&path);
+        let remote = connect(target, name, None).await;
+        let session = remote.prepare();
+        assert_ne!(session, remote.prepare(), "every upload is another one");
+        let layout = Layout::new(told, CHUNK);
+        let file = Arc::new(File::open(path).unwrap());
+        let mut hand = Self { target, name, content, file, layout, remote, session };
+        match hand.open().await {
+            State::Open(standing) if told > 0 => assert_eq!(held(&standing.held).unwrap_or(0), 0),
+            State::Open(_) => {}
+            other => panic!("it does not begin: {other:?}"),
+        }
+        hand
+    }
+
+    fn manifest(&self) -> Manifest {
+        Manifest { layout: self.layout, if_exists: IfExists::Fail, modified: None, md5: None, want: Vec::new() }
+    }
+
+    async fn open(&mut self) -> State {
+        let (session, state) = self.remote.open(&self.session, &self.manifest()).await.unwrap();
+        self.session = session;
+        state
+    }
+
+    /// Goes on as a new process would: nothing is left but the session.
+    async fn reopen(&mut self) -> State {
+        let session = Session(toml::from_str(&toml::to_string(&self.session.0).unwrap()).unwrap());
+        self.remote = connect(self.target, self.name, Some(&session)).await;
+        self.session = session;
+        self.open().await
+    }
+
+    /// The parts that the terms allow: halves of chunks.
+    fn parts(&self) -> Vec<ByteRange> {
+        let half = (CHUNK / 2).clamp(*self.remote.terms().part.start(), *self.remote.terms().part.end());
+        let chunks = self.layout.split(ByteRange::new(0, self.content.len()));
+        let halves = |chunk: ByteRange| {
+            (chunk.start..chunk.end).step_by(half as usize).map(move |at| ByteRange::new(at, (at + half).min(chunk.end)))
+        };
+        chunks.flat_map(halves).collect()
+    }
+
+    async fn put(&self, range: ByteRange) -> Put {
+        self.put_as(range, Crc::of(&self.content.part(range.start, range.end)), &self.file, false).await
+    }
+
+    async fn put_as(&self, range: ByteRange, crc: Crc, file: &Arc<File>, replace: bool) -> Put {
+        let (file, gauge) = (file.clone(), Arc::new(Free));
+        let part = Part { range, layout: self.layout, crc, file, gauge, replace };
+        self.remote.put(&self.session, &part).await.unwrap()
+    }
+
+    async fn put_all(&self, parts: &[ByteRange]) {
+        for range in parts {
+            assert_eq!(self.put(*range).await, Put::Stored(*range));
+        }
+    }
+
+    async fn close_as(&self, digest: Digest) -> Closed {
+        let mut closed = self.remote.close(&self.session, &[digest], &[]).await.unwrap();
+        while let Closed::Pending(wait) = closed {
+            tokio::time::sleep(wait.min(Duration::from_millis(100))).await;
+            closed = match self.remote.held(&self.session).await.unwrap() {
+                State::Checking(wait) => Closed::Pending(wait),
+                State::Done(published) => Closed::Published(published),
+                other => panic!("neither done nor being checked: {other:?}"),
+            };
+        }
+        closed
+    }
+
+    /// Closes, and fails unless the content is published.
+    async fn arrives(&self) {
+        let digest = self.content.hashed(Algorithm::Crc64Nvme);
+        let Closed::Published(published) = self.close_as(digest).await else { panic!("{} is not published", self.name) };
+        assert!(published.place.path().ends_with(self.name), "{}", published.place);
+        assert!(self.target.stored(self.name).as_deref() == Some(&self.content.bytes()), "{} is not the content", self.name);
+        let again = self.remote.held(&self.session).await.unwrap();
+        assert!(matches!(again, State::Done(_)), "a finished upload keeps answering: {again:?}");
+    }
+
+    fn unpublished(&self) {
+        assert_eq!(self.target.stored(self.name), None, "{} is published", self.name);
+    }
+}
+
+async fn connect(target: &dyn Target, name: &str, saved: Option<&Session>) -> Rc<dyn Remote> {
+    let url = target.url(name).parse().unwrap();
+    let destination = Destination { url, access: Access::default() };
+    remote::choose(Rc::new(Net::new(Default::default())), destination, saved).await.unwrap()
+}
+
+/// How many bytes the remote says that it holds.
+fn held(held: &Held) -> Option<u64> {
+    match held {
+        Held::Bytes(set) => Some(set.len()),
+        Held::Prefix(length) => Some(*length),
+        Held::Unknown => None,
+    }
+}
+
+/// All that is asked of every protocol.
+fn conforms(target: &dyn Target) {
+    let world = World::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        in_order(&world, target).await;
+        empty(&world, target).await;
+        out_of_order(&world, target).await;
+        twice(&world, target).await;
+        stopped_and_reopened(&world, target).await;
+        a_lying_size(&world, target).await;
+        a_wrong_whole(&world, target).await;
+        a_damaged_part(&world, target).await;
+        replaced(&world, target).await;
+        abandoned(&world, target).await;
+        opened_twice(&world, target).await;
+    });
+}
+
+async fn in_order(world: &World, target: &dyn Target) {
+    let hand = Hand::new(world, target, "in-order", LENGTH).await;
+    hand.put_all(&hand.parts()).await;
+    hand.arrives().await;
+}
+
+async fn empty(world: &World, target: &dyn Target) {
+    Hand::new(world, target, "empty", 0).await.arrives().await;
+}
+
+async fn out_of_order(world: &World, target: &dyn Target) {
+    let hand = Hand::new(world, target, "out-of-order", LENGTH).await;
+    let mut parts = hand.parts();
+    parts.reverse();
+    parts.swap(1, 5);
+    if hand.remote.terms().order == Order::Any {
+        hand.put_all(&parts).await;
+        return hand.arrives().await;
+    }
+    let answer = hand.put(parts[0]).await;
+    assert!(matches!(answer, Put::Conflict(_)), "{answer:?}");
+}
+
+async fn twice(world: &World, target: &dyn Target) {
+    let hand = Hand::new(world, target, "twice", LENGTH).await;
+    let parts = hand.parts();
+    if hand.remote.terms().repeat == remote::Repeat::Safe && hand.remote.terms().order == Order::Any {
+        for range in &parts {
+            assert_eq!((hand.put(*range).await, hand.put(*range).await), (Put::Stored(*range), Put::Stored(*range)));
+        }
+        hand.arrives().await;
+        let digest = hand.content.hashed(Algorithm::Crc64Nvme);
+        assert!(matches!(hand.close_as(digest).await, Closed::Published(_)), "closing twice is closing once");
+    }
+}
+
+async fn stopped_and_reopened(world: &World, target: &dyn Target) {
+    let mut hand = Hand::new(world, target, "reopened", LENGTH).await;
+    let parts = hand.parts();
+    hand.put_all(&parts[..5]).await;
+    let State::Open(standing) = hand.reopen().await else { panic!("it is not open any more") };
+    let sent: u64 = parts[..5].iter().map(ByteRange::len).sum();
+    assert!(held(&standing.held).is_none_or(|held| held == sent), "{standing:?}, {sent} were stored");
+    if let Some(digests) = hand.remote.digests() {
+        let told = digests.digests(&hand.session, &onward::byteset::ByteSet::parse("0-4").unwrap()).await.unwrap();
+        let sum = |index: u64| (index, Crc::of(&hand.content.part(index * CHUNK, (index + 1) * CHUNK)).sum);
+        assert_eq!(told, [sum(0), sum(1)], "the digests of the chunks held whole");
+    }
+    hand.put_all(&parts[5..]).await;
+    hand.arrives().await;
+}
+
+async fn a_lying_size(world: &World, target: &dyn Target) {
+    let hand = Hand::lying(world, target, "lying", LENGTH, LENGTH + 2 * CHUNK).await;
+    let chunks = hand.layout.split(ByteRange::new(0, 5 * CHUNK)).collect::<Vec<_>>();
+    hand.put_all(&chunks).await;
+    let closed = hand.close_as(hand.content.hashed(Algorithm::Crc64Nvme)).await;
+    let Closed::Missing(missing) = closed else { panic!("what never came is not missed: {closed:?}") };
+    assert_eq!(missing.runs().collect::<Vec<_>>(), [ByteRange::new(5 * CHUNK, LENGTH + 2 * CHUNK)]);
+    hand.unpublished();
+}
+
+async fn a_wrong_whole(world: &World, target: &dyn Target) {
+    let hand = Hand::new(world, target, "wrong", LENGTH).await;
+    hand.put_all(&hand.parts()).await;
+    let closed = hand.close_as(hand.content.flipped(7).hashed(Algorithm::Crc64Nvme)).await;
+    assert!(matches!(closed, Closed::Suspect(_)), "{closed:?}");
+    hand.unpublished();
+    hand.arrives().await;
+}
+
+async fn a_damaged_part(world: &World, target: &dyn Target) {
+    let hand = Hand::new(world, target, "damaged", LENGTH).await;
+    let range = ByteRange::new(0, 1000);
+    assert_eq!(hand.put_as(range, Crc { sum: 1, len: 1000 }, &hand.file, false).await, Put::Damaged);
+    let State::Open(standing) = hand.remote.held(&hand.session).await.unwrap() else { panic!("it is not open") };
+    assert!(held(&standing.held).is_none_or(|held| held == 0), "damaged bytes count: {standing:?}");
+    hand.put_all(&hand.parts()).await;
+    hand.arrives().await;
+}
+
+async fn replaced(world: &World, target: &dyn Target) {
+    let mut hand = Hand::new(world, target, "replaced", LENGTH).await;
+    if !hand.remote.terms().replace {
+        return;
+    }
+    let parts = hand.parts();
+    hand.put_all(&parts).await;
+    let changed = hand.content.flipped(100);
+    changed.write_to(&world.path("replaced.new"));
+    let file = Arc::new(File::open(world.path("replaced.new")).unwrap());
+    let (first, crc) = (parts[0], Crc::of(&changed.part(parts[0].start, parts[0].end)));
+    assert_eq!(hand.put_as(first, crc, &file, false).await, Put::Differs);
+    assert_eq!(hand.put_as(first, crc, &file, true).await, Put::Stored(first));
+    hand.content = changed;
+    // A replacement may cost the rest of its chunk; it is sent again then.
+    let rest = ByteRange::new(first.end, CHUNK);
+    assert_eq!(hand.put(rest).await, Put::Stored(rest));
+    hand.arrives().await;
+}
+
+async fn abandoned(world: &World, target: &dyn Target) {
+    let hand = Hand::new(world, target, "abandoned", LENGTH).await;
+    let parts = hand.parts();
+    hand.put_all(&parts[..3]).await;
+    hand.remote.abandon(&hand.session).await.unwrap();
+    hand.remote.abandon(&hand.session).await.unwrap();
+    assert_eq!(hand.remote.held(&hand.session).await.unwrap(), State::Gone);
+    assert_eq!(hand.put(parts[3]).await, Put::Gone);
+    hand.unpublished();
+}
+
+/// A lost answer to the opening leaves no orphan: the same session opened again is the same upload.
+async fn opened_twice(world: &World, target: &dyn Target) {
+    let mut hand = Hand::new(world, target, "opened-twice", LENGTH).await;
+    let parts = hand.parts();
+    hand.put_all(&parts[..2]).await;
+    hand.session.0.remove("upload");
+    let State::Open(standing) = hand.reopen().await else { panic!("it is not open any more") };
+    assert!(held(&standing.held).is_none_or(|held| held == CHUNK), "{standing:?}");
+    hand.put_all(&parts[2..]).await;
+    hand.arrives().await;
+}
+
+#[test]
+fn the_handshake_with_serve() {
+    let world = World::new();
+    conforms(&Receiver::start(&world));
+}
+
+#[test]
+fn the_handshake_with_a_receiver_written_from_the_document() {
+    conforms(&peer::Receiver::honest());
+}
