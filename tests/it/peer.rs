@@ -258,7 +258,10 @@ impl Desk {
             return self.begin(serde_json::from_slice(&asked.body).unwrap());
         }
         let mut parts = asked.path.split('?').next().unwrap().split('/').skip(2);
-        let id = parts.next().and_then(|id| id.parse::<usize>().ok()).filter(|id| self.uploads.get(*id).is_some_and(|upload| !upload.gone || asked.step() == "give up"));
+        let id = parts
+            .next()
+            .and_then(|id| id.parse::<usize>().ok())
+            .filter(|id| self.uploads.get(*id).is_some_and(|upload| !upload.gone || asked.step() == "give up"));
         let Some(id) = id else { return refuse(404, "unknown-upload", json!({})) };
         match asked.step() {
             "ask" | "identify" => (200, vec![], self.status(id)),
