@@ -245,7 +245,7 @@ Register-ArgumentCompleter -Native -CommandName 'onward' -ScriptBlock {
             [CompletionResult]::new('--base-path', '--base-path', [CompletionResultType]::ParameterName, 'Serve below this path, as behind a reverse proxy [default: /]')
             [CompletionResult]::new('--expire', '--expire', [CompletionResultType]::ParameterName, 'Forget an unfinished upload when nothing was heard of it for this long [default: 7d]')
             [CompletionResult]::new('--allow-host', '--allow-host', [CompletionResultType]::ParameterName, 'Answer to this host name too, beside this machine''s own; `*` for any')
-            [CompletionResult]::new('--allow-origin', '--allow-origin', [CompletionResultType]::ParameterName, 'Let pages of this origin (https://example.org) send requests; `*` for any')
+            [CompletionResult]::new('--allow-origin', '--allow-origin', [CompletionResultType]::ParameterName, 'Let pages of this origin (as in `https://example.org`) send requests; `*` for any')
             [CompletionResult]::new('--progress', '--progress', [CompletionResultType]::ParameterName, 'How progress is shown on stderr [default: auto]')
             [CompletionResult]::new('--read-only', '--read-only', [CompletionResultType]::ParameterName, 'Take no uploads')
             [CompletionResult]::new('--upload-only', '--upload-only', [CompletionResultType]::ParameterName, 'Give out no files and no listing')

@@ -237,7 +237,7 @@ set edit:completion:arg-completer[onward] = {|@words|
             cand --base-path 'Serve below this path, as behind a reverse proxy [default: /]'
             cand --expire 'Forget an unfinished upload when nothing was heard of it for this long [default: 7d]'
             cand --allow-host 'Answer to this host name too, beside this machine''s own; `*` for any'
-            cand --allow-origin 'Let pages of this origin (https://example.org) send requests; `*` for any'
+            cand --allow-origin 'Let pages of this origin (as in `https://example.org`) send requests; `*` for any'
             cand --progress 'How progress is shown on stderr [default: auto]'
             cand --read-only 'Take no uploads'
             cand --upload-only 'Give out no files and no listing'

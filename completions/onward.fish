@@ -189,7 +189,7 @@ complete -c onward -n "__fish_onward_using_subcommand serve" -l min-free -d 'Kee
 complete -c onward -n "__fish_onward_using_subcommand serve" -l base-path -d 'Serve below this path, as behind a reverse proxy [default: /]' -r
 complete -c onward -n "__fish_onward_using_subcommand serve" -l expire -d 'Forget an unfinished upload when nothing was heard of it for this long [default: 7d]' -r
 complete -c onward -n "__fish_onward_using_subcommand serve" -l allow-host -d 'Answer to this host name too, beside this machine\'s own; `*` for any' -r
-complete -c onward -n "__fish_onward_using_subcommand serve" -l allow-origin -d 'Let pages of this origin (https://example.org) send requests; `*` for any' -r
+complete -c onward -n "__fish_onward_using_subcommand serve" -l allow-origin -d 'Let pages of this origin (as in `https://example.org`) send requests; `*` for any' -r
 complete -c onward -n "__fish_onward_using_subcommand serve" -l progress -d 'How progress is shown on stderr [default: auto]' -r -f -a "auto\t'Bars on a terminal, plain elsewhere, under TERM=dumb and under CI'
 bars\t'One bar a file'
 plain\t'Now and then a line'
