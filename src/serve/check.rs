@@ -6,7 +6,7 @@ use super::piece::{Ground, Piece, Refused};
 use super::receipt::Receipt;
 use super::root::Taken;
 use super::store::{Store, in_background, leaf, missing};
-use super::upload::{Phase, Upload};
+use super::upload::{Over, Phase, Upload};
 use crate::byteset::{ByteSet, IndexSet};
 use crate::chunk::{ByteRange, Layout};
 use crate::digest::{Algorithm, Crc, Digest, Hasher, RunningCrc};
@@ -50,38 +50,38 @@ pub enum Content {
 
 type Outcome<T> = Result<T, Box<Problem>>;
 
-/// Starts the work; `phase` is the upload's, locked by the caller. The receiver sees `true` when it is over.
-pub fn start(
-    store: &Arc<Store>,
-    upload: &Arc<Upload>,
-    phase: &mut Phase,
-    file: PartialFile,
-    order: Order,
-) -> watch::Receiver<bool> {
-    let (tell, over) = watch::channel(false);
+/// Starts the work; `phase` is the upload's, locked by the caller. Whoever has the receiver sees how it ended.
+pub fn start(store: &Arc<Store>, upload: &Arc<Upload>, phase: &mut Phase, file: PartialFile, order: Order) -> Over {
+    let (tell, over) = watch::channel(None);
     *phase = Phase::Checking(file.clone(), over.clone());
     let (store, upload) = (store.clone(), upload.clone());
+    let work = {
+        let (store, upload) = (store.clone(), upload.clone());
+        tokio::spawn(async move { Work { store: &store, upload: &upload, file: &file }.run(order).await })
+    };
     tokio::spawn(async move {
-        let outcome = Work { store: &store, upload: &upload, file: &file }.run(order).await;
-        drop(file);
+        let early = |_| Err(Box::new(Problem::new(Reason::Server, "the check ended early")));
+        let outcome = work.await.unwrap_or_else(early);
         let mut phase = upload.phase.lock().await;
         upload.touch(false);
-        match outcome {
+        let verdict = match outcome {
             Ok(receipt) => {
                 let text = format!("received {} ({})", receipt.path, crate::units::bytes(upload.head.layout.length()));
                 store.tell(Event::Detail { text });
                 *phase = Phase::Done(Arc::new(receipt));
+                Ok(())
             }
             Err(problem) => {
-                upload.facts().verdict = Some(*problem);
+                upload.facts().untold = Some(*problem.clone());
                 // Whatever state the file is in, its record tells what is held.
                 if let Phase::Checking(file, _) = std::mem::replace(&mut *phase, Phase::Closed) {
                     let _ = file.keep().await;
                 }
+                Err(*problem)
             }
-        }
+        };
         drop(phase);
-        tell.send_replace(true);
+        tell.send_replace(Some(verdict));
     });
     over
 }

@@ -78,19 +78,26 @@ impl Inbound {
         }
     }
 
-    /// The whole body, when it is at most `limit` bytes.
+    /// The whole body, when it is at most `limit` bytes and comes in time: a document is small, so dripping is no excuse.
     pub async fn document(&mut self, limit: usize) -> Result<Vec<u8>, Box<Reply>> {
+        let late = || refuse(Reason::Timeout, "the request's body did not come");
         let mut all = Vec::new();
-        loop {
-            match self.next().await {
-                Ok(None) => return Ok(all),
-                Ok(Some(bytes)) if all.len() + bytes.len() <= limit => all.extend_from_slice(&bytes),
-                Ok(Some(_)) => {
-                    return Err(refuse(Reason::TooLarge, format!("a document has at most {limit} bytes")));
+        let reading = async {
+            loop {
+                match self.next().await {
+                    Ok(None) => return Ok(()),
+                    Ok(Some(bytes)) if all.len() + bytes.len() <= limit => all.extend_from_slice(&bytes),
+                    Ok(Some(_)) => {
+                        return Err(refuse(Reason::TooLarge, format!("a document has at most {limit} bytes")));
+                    }
+                    Err(Cut::Idle) => return Err(late()),
+                    Err(Cut::Gone) => return Err(refuse(Reason::BadRequest, "the request's body was cut")),
                 }
-                Err(Cut::Idle) => return Err(refuse(Reason::Timeout, "the request's body did not come")),
-                Err(Cut::Gone) => return Err(refuse(Reason::BadRequest, "the request's body was cut")),
             }
+        };
+        match tokio::time::timeout(BODY_LIMIT, reading).await {
+            Ok(read) => read.map(|()| all),
+            Err(_) => Err(late()),
         }
     }
 

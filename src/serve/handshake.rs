@@ -10,7 +10,7 @@ use super::receipt::Receipt;
 use super::reply::{self, Answer, Reply, field, refuse, retry_after};
 use super::root::Taken;
 use super::store::{Store, in_background};
-use super::upload::{Candidate, ChunkTurn, Offered, Phase, Upload};
+use super::upload::{Candidate, ChunkTurn, Offered, Over, Phase, Upload};
 use crate::byteset::{ByteSet, IndexSet};
 use crate::chunk::ByteRange;
 use crate::digest::{Algorithm, Digest};
@@ -39,9 +39,6 @@ const CHUNK_MAX: u64 = 4 << 30;
 const PROOF_RANGE: u64 = 64 << 10;
 /// How long *begin* waits for the digest of a file that has the name.
 const EXISTING_PATIENCE: Duration = Duration::from_secs(20);
-
-/// Sees `true` when a check is over.
-type Over = tokio::sync::watch::Receiver<bool>;
 
 /// A refusal on its way to become a reply.
 type Outcome<T> = Result<T, Box<Problem>>;
@@ -572,6 +569,14 @@ impl Handler<'_> {
             }
             (Phase::Checking(_, over), _) => over.clone(),
             (Phase::Open(opened), Some(file)) => {
+                // The end of a check that nobody waited for: told once, before the same is checked again.
+                let (untold, asked) = {
+                    let mut facts = upload.facts();
+                    (facts.untold.take(), facts.asked.replace(complete.clone()))
+                };
+                if let Some(problem) = untold.filter(|_| asked.as_ref() == Some(&complete)) {
+                    return Err(Box::new(problem));
+                }
                 let held = file.held();
                 if !held.contains(upload.head.layout.whole()) {
                     return Err(check::incomplete(&upload.head.layout, &held));
@@ -581,7 +586,6 @@ impl Handler<'_> {
                 }
                 let (digests, want) = (complete.digests.clone(), wanted(&complete.want));
                 let content = Content::Sent { digests, want, follower: opened.follower.take() };
-                upload.facts().verdict = None;
                 check::start(self.store, upload, &mut phase, file, Order { target, content })
             }
             _ => return problem(Reason::UnknownUpload, "it is gone"),
@@ -607,16 +611,19 @@ impl Handler<'_> {
         status: StatusCode,
         patience: Duration,
     ) -> Outcome<Reply> {
-        let ended = tokio::time::timeout(patience, over.wait_for(|over| *over)).await.is_ok();
-        if !ended {
-            let mut reply = reply::json(StatusCode::ACCEPTED, &self.bare(upload, State::Verifying));
-            retry_after(&mut reply, Duration::from_secs(1));
-            return Ok(reply);
-        }
-        let verdict = upload.facts().verdict.clone();
-        match verdict {
-            Some(verdict) => Err(Box::new(verdict)),
-            None => Ok(done(status, &self.status(upload).await?)),
+        let ended = match tokio::time::timeout(patience, over.wait_for(Option::is_some)).await {
+            Ok(ended) => ended.ok().and_then(|verdict| verdict.clone()),
+            Err(_) => {
+                let mut reply = reply::json(StatusCode::ACCEPTED, &self.bare(upload, State::Verifying));
+                retry_after(&mut reply, Duration::from_secs(1));
+                return Ok(reply);
+            }
+        };
+        upload.facts().untold = None;
+        match ended {
+            Some(Ok(())) => Ok(done(status, &self.status(upload).await?)),
+            Some(Err(problem)) => Err(Box::new(problem)),
+            None => problem(Reason::Server, "the check ended early"),
         }
     }
 }

@@ -41,7 +41,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
@@ -123,7 +123,7 @@ impl Server {
             observer.on(0, &Event::Warning { text: text.into() });
         }
         let tls = options.tls.as_ref().map(|(cert, key)| acceptor(cert, key)).transpose()?;
-        let listener = TcpListener::bind(options.listen).await.map_err(|e| {
+        let listener = listen(options.listen).map_err(|e| {
             Fault::new(Kind::Local, format!("cannot listen on {}: {e}", options.listen)).hint("choose another --listen")
         })?;
         let address = listener.local_addr().unwrap_or(options.listen);
@@ -146,6 +146,14 @@ impl Server {
             store.close_all().await;
         }
     }
+}
+
+/// Opens the listening socket, with room for a burst of clients: the usual queue of 128 costs the next one a second.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(1024)
 }
 
 /// Forgets what has expired, time and again.

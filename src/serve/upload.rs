@@ -7,7 +7,7 @@ use crate::chunk::Layout;
 use crate::digest::{Algorithm, Digest};
 use crate::partial::{Follower, PartialFile};
 use crate::record::IfExists;
-use crate::wire::handshake::{Id, Problem, Reason};
+use crate::wire::handshake::{Complete, Id, Problem, Reason};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -64,8 +64,10 @@ pub struct Facts {
     pub begun: bool,
     /// The offer that waits for its proof.
     pub offer: Option<Offered>,
-    /// How the last check ended, when it ended badly; gone with the next byte.
-    pub verdict: Option<Problem>,
+    /// What the last check was asked for.
+    pub asked: Option<Complete>,
+    /// Why the last check failed, while nobody has been told; gone with the next byte.
+    pub untold: Option<Problem>,
     /// Chunks that are being written.
     writers: HashMap<u64, Arc<Turn>>,
 }
@@ -90,6 +92,9 @@ pub enum Candidate {
     Unfinished(Id),
 }
 
+/// Shows how a check ended, once it has.
+pub type Over = watch::Receiver<Option<Result<(), Problem>>>;
+
 /// Where an upload stands.
 pub enum Phase {
     /// On the disk, nobody is at it.
@@ -97,7 +102,7 @@ pub enum Phase {
     /// Its file is open.
     Open(Opened),
     /// It is being checked; the outcome will be seen here.
-    Checking(PartialFile, watch::Receiver<bool>),
+    Checking(PartialFile, Over),
     /// Finished.
     Done(Arc<Receipt>),
     /// Given up.
@@ -173,7 +178,8 @@ impl Upload {
         begun: bool,
         phase: Phase,
     ) -> Self {
-        let facts = Facts { if_exists, md5, touched, begun, offer: None, verdict: None, writers: HashMap::new() };
+        let facts =
+            Facts { if_exists, md5, touched, begun, offer: None, asked: None, untold: None, writers: HashMap::new() };
         Self { head, facts: Mutex::new(facts), phase: tokio::sync::Mutex::new(phase), users: AtomicUsize::new(0) }
     }
 
@@ -204,7 +210,7 @@ impl Upload {
         facts.touched = SystemTime::now();
         facts.begun |= bytes;
         if bytes {
-            facts.verdict = None;
+            facts.untold = None;
         }
     }
 

@@ -475,6 +475,29 @@ fn a_check_that_takes_time_says_202() {
 }
 
 #[test]
+fn a_check_that_failed_unseen_is_told() {
+    let world = World::new();
+    let server = Receiver::start(&world);
+    let bytes = content(23, 32 << 20);
+    let mut talk = server.talk();
+    let upload = talk.begin("/", "f", bytes.len() as u64, 8 << 20, json!({})).is(201).upload();
+    for (index, bytes) in bytes.chunks(8 << 20).enumerate() {
+        talk.chunk(&upload, index as u64, bytes).is(204);
+    }
+    let wrong = json!({"digests": {"sha-256": hash(Algorithm::Sha256, b"x").hex()}}).to_string();
+    let ask = |talk: &mut Talk| talk.ask(&format!("POST {upload}/complete\nPrefer: respond-async"), wrong.as_bytes());
+    ask(&mut talk).is(202);
+    eventually("the check ends", || (talk.get(&upload).json()["state"] == "partial").then_some(()));
+    ask(&mut talk).refuses(422, "suspect");
+    ask(&mut talk).is(202);
+    eventually("the check ends", || (talk.get(&upload).json()["state"] == "partial").then_some(()));
+    // It is no answer to another question.
+    let right = json!({"digests": {"sha-256": hash(Algorithm::Sha256, &bytes).hex()}});
+    talk.complete_with(&upload, right).is(201);
+    assert_eq!(server.read("f"), bytes);
+}
+
+#[test]
 fn names_that_exist() {
     let world = World::new();
     let server = Receiver::start(&world);
