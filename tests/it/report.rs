@@ -235,7 +235,7 @@ fn an_interruption_leaves_no_piece_of_a_bar() {
         origin.page(name, Page::of(&Content::random(10, 16 * MIB)));
     }
     let script = format!(
-        "'{}' download --limit-rate 4M '{}' '{}'",
+        "trap : INT; '{}' download --limit-rate 4M '{}' '{}'",
         env!("CARGO_BIN_EXE_onward"),
         origin.url("/one"),
         origin.url("/two")
