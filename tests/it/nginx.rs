@@ -20,6 +20,15 @@ pub struct Nginx {
 impl Nginx {
     /// Starts it in a folder of `world`; `None`, said visibly, where nginx is not installed.
     pub fn start(world: &World) -> Option<Self> {
+        Self::with(world, "")
+    }
+
+    /// The same, and below `path` a reverse proxy before `upstream` with nginx's own limit of 1 MiB a request.
+    pub fn before(world: &World, path: &str, upstream: &str) -> Option<Self> {
+        Self::with(world, &format!("location {path} {{ proxy_pass http://{upstream}; client_max_body_size 1m; }}"))
+    }
+
+    fn with(world: &World, more: &str) -> Option<Self> {
         let Some(program) = find() else {
             skip("nginx is not installed");
             return None;
@@ -31,7 +40,7 @@ impl Nginx {
         std::fs::write(folder.join("key.pem"), &identity.key_pem).unwrap();
         let (http, https) = (listener(), listener());
         let (http_at, https_at) = (http.local_addr().unwrap(), https.local_addr().unwrap());
-        std::fs::write(folder.join("nginx.conf"), config(&folder, http_at, https_at)).unwrap();
+        std::fs::write(folder.join("nginx.conf"), config(&folder, http_at, https_at, more)).unwrap();
         let process = Command::new("sh")
             .args(["-c", r#"exec 3<&0 4<&1 0</dev/null 1>/dev/null; NGINX="3;4;" exec "$0" -p "$1" -c "$1/nginx.conf" -e "$1/error.log""#])
             .args([program.as_os_str(), folder.as_os_str()])
@@ -115,7 +124,7 @@ fn listener() -> TcpListener {
     listener
 }
 
-fn config(folder: &Path, http: SocketAddr, https: SocketAddr) -> String {
+fn config(folder: &Path, http: SocketAddr, https: SocketAddr, more: &str) -> String {
     let at = folder.display();
     // A master and a worker: a single process of nginx 1.22 crashes on handed-over sockets. `user root` reads files of mode 0600 when run by root.
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
@@ -144,6 +153,7 @@ http {{
     location /noetag/ {{ alias {at}/www/; etag off; }}
     location /redir/ {{ rewrite ^/redir/(.*)$ http://{http}/$1 redirect; }}
     location /near/ {{ rewrite ^/near/(.*)$ /$1 redirect; }}
+    {more}
     location /403/ {{ return 403; }}
     location /503/ {{ return 503; }}
   }}

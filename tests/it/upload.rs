@@ -1,6 +1,7 @@
 //! `onward upload` to `onward serve`, both as processes: every edge, killed, resumed, changed, refused.
 
 use crate::faults::Proxy;
+use crate::nginx::Nginx;
 use crate::world::{Content, Dice, Ended, Onward, Running, Signal, World, eventually, long, same};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -374,6 +375,32 @@ fn without_any_place_for_a_record_it_still_arrives_and_says_so() {
     let ended = world.onward(["upload", &name, &served.url("f")]).without_env("HOME").run();
     ended.exits(0).says("no record is kept");
     served.holds("f", &content);
+}
+
+#[test]
+fn through_a_reverse_proxy_with_a_small_limit_and_tls() {
+    let (world, content) = world(20 * MIB);
+    let served = Served::start(&world, &["--base-path", "/box/"]);
+    let Some(nginx) = Nginx::before(&world, "/box/", &served.address()) else { return };
+    let cacert = nginx.cacert();
+    let through = |url: String, more: &[&str]| {
+        let args = ["upload", "--progress", "json", "-v", "big.bin", &url, "--cacert", cacert.to_str().unwrap()];
+        world.onward(args).args(more)
+    };
+    let plain = through(nginx.url("/box/f"), &[]).run();
+    plain.exits(0).says("takes no pieces of").stdout_is(&format!("{}\n", nginx.url("/box/f")));
+    served.holds("f", &content);
+    // Another content, or the server would know it again.
+    let content = content.flipped(3);
+    content.write_to(&world.path("big.bin"));
+    let mut run = through(nginx.tls_url("/box/g"), &["--limit-rate", "8M"]).start();
+    run.wait_for_progress(10 * MIB);
+    let before = moved_before(&run.kill());
+    let ended = through(nginx.tls_url("/box/g"), &[]).run();
+    ended.exits(0);
+    served.holds("g", &content);
+    assert!(before + moved(&ended) <= (20 + 8 + 3) * MIB, "{before} and {}", moved(&ended));
+    world.holds_only(&["big.bin"]);
 }
 
 #[test]
