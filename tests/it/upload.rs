@@ -417,7 +417,6 @@ fn many_small_files() {
         served.holds(&format!("many/{name}"), &Content::random(n as u64, 4096));
     }
     assert_eq!(world.names(), names, "nothing is left beside them");
-    println!("200 files of 4 KiB took {:?}", ended.took);
 }
 
 #[test]

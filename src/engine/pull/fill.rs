@@ -25,7 +25,18 @@ const BEAT: Duration = Duration::from_millis(100);
 /// Claims are of about this much work for one connection, in seconds.
 const CLAIM: f64 = 3.0;
 
+/// How the crew is led just now.
+struct Course {
+    adapt: Adapt,
+    backoff: Backoff,
+    /// No new connection before this.
+    pause: Option<Instant>,
+    /// Bytes that had moved when a connection last failed.
+    moved: u64,
+}
+
 impl Transfer<'_> {
+    /// Fetches what is missing.
     pub(super) async fn fill(&mut self, file: &PartialFile, opening: Opening) -> Result<Filled, Fault> {
         let Some(length) = file.length() else {
             return self.stream(file, Some(opening)).await;
@@ -72,8 +83,12 @@ impl Transfer<'_> {
         let cpu = cpu_time();
         let host = self.order.source.host();
         let known = self.tools.hosts.get(&host);
-        let mut adapt = Adapt::new(self.order.connections, known.and_then(|known| known.connections));
-        let mut backoff = Backoff::new(self.tools.policy);
+        let mut course = Course {
+            adapt: Adapt::new(self.order.connections, known.and_then(|known| known.connections)),
+            backoff: Backoff::new(self.tools.policy),
+            pause: None,
+            moved: 0,
+        };
         let mut proof: JoinSet<Result<ByteSet, Fault>> = JoinSet::new();
         if crew.file.needs_proof() {
             let file = crew.file.clone();
@@ -82,27 +97,15 @@ impl Transfer<'_> {
         hands.spawn_local(crew.clone().work(Some(first).filter(|(range, _)| !range.is_empty())));
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut pause = None;
-        let mut moved_at_fault = 0;
         loop {
             tokio::select! {
                 () = self.tools.stop.wait() => return Err(interrupted()),
                 Some(proven) = proof.join_next() => self.proven(crew, proven)?,
-                Some(end) = hands.join_next() => match end {
-                    Ok(End::Idle) => {}
-                    Ok(End::Fault(fault)) => {
-                        let moved = crew.meter.borrow().run();
-                        let fault = if moved > 0 { fault.after_bytes() } else { fault };
-                        if moved > moved_at_fault {
-                            backoff.progress();
-                        }
-                        moved_at_fault = moved;
-                        pause = Some(self.after(fault, &mut backoff, &mut adapt, hands.len())?);
+                Some(end) = hands.join_next() => {
+                    if let Some(end) = self.hand_ended(crew, &mut course, end, hands.len())? {
+                        return Ok(end);
                     }
-                    Ok(End::NoRanges(_)) if !hands.is_empty() => adapt.refused(1),
-                    Ok(end) => return Ok(end),
-                    Err(e) => return Err(Fault::new(Kind::Other, format!("a connection's task ended early: {e}"))),
-                },
+                }
                 _ = beat.tick() => {
                     let sample = Sample {
                         now: begun.elapsed(),
@@ -111,46 +114,69 @@ impl Transfer<'_> {
                         left: crew.spans.borrow().left(),
                         limit: self.tools.pace.rate(),
                     };
-                    adapt.look(sample);
+                    course.adapt.look(sample);
                     self.progress(crew);
                 }
-                () = until(pause), if pause.is_some() => pause = None,
+                () = until(course.pause), if course.pause.is_some() => course.pause = None,
             }
             if hands.is_empty() && proof.is_empty() && crew.spans.borrow().is_done() {
                 if crew.meter.borrow().run() > 0 {
-                    self.tools.hosts.learn(&host, crew.form.get(), adapt.limit());
+                    self.tools.hosts.learn(&host, crew.form.get(), course.adapt.limit());
                 }
                 self.progress(crew);
                 return Ok(End::Idle);
             }
-            while pause.is_none() && hands.len() < adapt.wanted() as usize && crew.spans.borrow().has_work() {
+            while course.pause.is_none()
+                && hands.len() < course.adapt.wanted() as usize
+                && crew.spans.borrow().has_work()
+            {
                 hands.spawn_local(crew.clone().work(None));
                 tokio::task::yield_now().await;
             }
         }
     }
 
-    /// What to do after a connection failed while `others` work on: until when no new one is opened.
-    pub(super) fn after(
+    /// A connection ended while `others` work on. `Some`: so does the whole crew, in this way.
+    fn hand_ended(
         &self,
-        fault: Fault,
-        backoff: &mut Backoff,
-        adapt: &mut Adapt,
+        crew: &Crew,
+        course: &mut Course,
+        end: Result<End, tokio::task::JoinError>,
         others: usize,
-    ) -> Result<Instant, Fault> {
+    ) -> Result<Option<End>, Fault> {
+        match end {
+            Ok(End::Idle) => {}
+            Ok(End::Fault(fault)) => {
+                let moved = crew.meter.borrow().run();
+                let fault = if moved > 0 { fault.after_bytes() } else { fault };
+                if moved > course.moved {
+                    course.backoff.progress();
+                }
+                course.moved = moved;
+                course.pause = Some(self.after(fault, course, others)?);
+            }
+            Ok(End::NoRanges(_)) if others > 0 => course.adapt.refused(1),
+            Ok(end) => return Ok(Some(end)),
+            Err(e) => return Err(Fault::new(Kind::Other, format!("a connection's task ended early: {e}"))),
+        }
+        Ok(None)
+    }
+
+    /// What to do after a connection failed while `others` work on: until when no new one is opened.
+    fn after(&self, fault: Fault, course: &mut Course, others: usize) -> Result<Instant, Fault> {
         if matches!(fault.kind, Kind::Local | Kind::Held | Kind::Integrity | Kind::Usage) {
             return Err(fault);
         }
         if others > 0 {
             // Too many for this host, or one bad connection: the others go on.
             if fault.kind != Kind::Network || fault.what.starts_with("cannot connect") {
-                adapt.refused(others as u32);
+                course.adapt.refused(others as u32);
             }
             self.tell(Event::Detail { text: format!("one connection less: {fault}") });
             return Ok(Instant::now() + fault.wait.unwrap_or(Duration::from_secs(1)));
         }
-        let Next::Wait(wait) = backoff.after(&fault, jitter()) else { return Err(fault) };
-        self.tell(Event::Retry { error: fault, wait, attempt: backoff.failed() });
+        let Next::Wait(wait) = course.backoff.after(&fault, jitter()) else { return Err(fault) };
+        self.tell(Event::Retry { error: fault, wait, attempt: course.backoff.failed() });
         Ok(Instant::now() + wait)
     }
 
