@@ -132,10 +132,9 @@ fn walk(dir: &Path, into: &mut Vec<PathBuf>) {
 /// The code alone: without comments, and without the test module, which closes a file here.
 fn bare(text: &str) -> String {
     let mut code = String::new();
-    let mut lines = text.lines().peekable();
+    let mut lines = text.lines();
     while let Some(line) = lines.next() {
-        let opens_tests = line.trim() == "#[cfg(test)]" && lines.peek().is_some_and(|next| next.contains("mod "));
-        if opens_tests && lines.peek().is_some_and(|next| next.trim_end().ends_with('{')) {
+        if line.trim() == "#[cfg(test)]" && opens_tests(lines.clone()) {
             break;
         }
         if line.trim_start().starts_with("//") {
@@ -146,6 +145,12 @@ fn bare(text: &str) -> String {
         code.push('\n');
     }
     code
+}
+
+/// Whether a module with a body comes next; comments and attributes may stand before it.
+fn opens_tests<'a>(mut lines: impl Iterator<Item = &'a str>) -> bool {
+    let next = lines.find(|line| !line.trim_start().starts_with("//") && !line.trim_start().starts_with("#["));
+    next.is_some_and(|line| line.contains("mod ") && line.trim_end().ends_with('{'))
 }
 
 /// The rooms that a file names: `crate::room`, `crate::{room, room::thing}`, and `onward::room` in `main.rs`.
