@@ -268,6 +268,14 @@ pub fn allocate(file: &File, path: &Path, length: u64) -> Result<(), Fault> {
     set_length(file, length).map_err(|e| fault("set the length of", path, &e))
 }
 
+/// Tells the system that the file will be read from `start` on, where it listens to such words.
+pub fn will_stream(file: &File, start: u64) {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::fs::fadvise(file, start, None, rustix::fs::Advice::Sequential);
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, start);
+}
+
 /// Gives the file `path` a modification time.
 pub fn set_modified(path: &Path, time: SystemTime) -> Result<(), Fault> {
     let set = OpenOptions::new().write(true).open(path).and_then(|file| file.set_modified(time));

@@ -75,7 +75,7 @@ fn file_reply(site: &Site, request: &Parts, parts: &[std::ffi::OsString], file: 
             return Err(Box::new(reply));
         }
     };
-    let _ = rustix::fs::fadvise(&file, range.start, None, rustix::fs::Advice::Sequential);
+    disk::will_stream(&file, range.start);
     let known = known_digests(site, parts, &file);
     let status = if asked == Asked::Whole { StatusCode::OK } else { StatusCode::PARTIAL_CONTENT };
     let mut reply = described(reply::with_body(status, Body::File { file, rest: range }), &now);

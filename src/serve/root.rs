@@ -208,7 +208,7 @@ mod tests {
         link("../secret/s", "out.txt");
         link("sub", "in");
         link("loop", "loop");
-        rustix::fs::mknodat(rustix::fs::CWD, inner.join("fifo"), FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(inner.join("fifo")).status().unwrap().success());
         let root = Root::open(&inner).unwrap();
         let find = |path: &str| root.find(&path_parts(path).unwrap().0).is_some();
         for good in ["", "f", "sub", "sub/g", "in", "in/g"] {

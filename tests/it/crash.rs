@@ -162,7 +162,7 @@ fn killed_after_publishing() {
 
 /// One line of the disk log.
 #[derive(Debug, Clone)]
-enum Step {
+pub enum Step {
     Create { inode: u64, path: PathBuf },
     Write { inode: u64, at: u64, bytes: Vec<u8> },
     Length { inode: u64, length: u64 },
@@ -173,7 +173,7 @@ enum Step {
     Remove { path: PathBuf },
 }
 
-fn read_log(text: &str, dir: &Path) -> Vec<Step> {
+pub fn read_log(text: &str, dir: &Path) -> Vec<Step> {
     let path = |p: &str| {
         let p = Path::new(p);
         p.strip_prefix(dir).unwrap_or(p).components().filter(|c| c.as_os_str() != ".").collect::<PathBuf>()
@@ -218,7 +218,7 @@ fn one_number_a_file(mut steps: Vec<Step>) -> Vec<Step> {
 
 /// What of the unsynced survives a power cut.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Luck {
+pub enum Luck {
     /// Nothing: no name and no byte that was not synced.
     None,
     /// Names do (a journal), bytes do not.
@@ -240,7 +240,7 @@ struct Inode {
 }
 
 /// The folder after the first `steps` of the log and a power cut: names with their inode and bytes.
-fn after_power_cut(steps: &[Step], luck: Luck) -> BTreeMap<PathBuf, (u64, Vec<u8>)> {
+pub fn after_power_cut(steps: &[Step], luck: Luck) -> BTreeMap<PathBuf, (u64, Vec<u8>)> {
     let mut inodes: BTreeMap<u64, Inode> = BTreeMap::new();
     let (mut names, mut names_on_disk) = (BTreeMap::<PathBuf, u64>::new(), BTreeMap::new());
     for step in steps {
@@ -306,11 +306,12 @@ fn put(into: &mut Vec<u8>, at: u64, bytes: &[u8]) {
 }
 
 /// Writes the folder down, with the record's boot id and inodes as they would be on the machine that comes up again.
-fn rebuild(world: &World, folder: &BTreeMap<PathBuf, (u64, Vec<u8>)>) {
+pub fn rebuild(world: &World, folder: &BTreeMap<PathBuf, (u64, Vec<u8>)>) {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     let mut renumbered = Vec::new();
     for (path, (inode, bytes)) in folder {
         let place = world.dir().join(path);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
         std::fs::write(&place, bytes).unwrap();
         std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o600)).unwrap();
         renumbered.push((*inode, std::fs::metadata(&place).unwrap().ino()));

@@ -1,5 +1,6 @@
 //! Every rule of the chunk-index handshake, by raw requests: our own client is not the oracle here.
 
+use crate::crash::{Luck, after_power_cut, read_log, rebuild};
 use crate::receiver::{Receiver, Talk, crc_field, crc_hex, field_of, hash, key, tree};
 use crate::world::{Content, World, eventually};
 use onward::byteset::ByteSet;
@@ -982,4 +983,100 @@ fn clients_that_vanish() {
     assert!(status == 204 || status == 404, "{status}");
     eventually("nothing is left", || tree(&server.path(".onward/uploads")).is_empty().then_some(()));
     assert!(!server.told().contains("panicked"), "{}", server.told());
+}
+
+/// 204 means that the bytes survive a power cut: the server's disk is rebuilt as a power cut right after each reply
+/// would leave it, at best and at worst.
+#[test]
+fn a_power_cut_loses_no_acknowledged_byte() {
+    let world = World::new();
+    let log = world.beside("disk.log");
+    let server = Receiver::setup_at(&world, "work").env("ONWARD_DISK_LOG", &log.to_string_lossy()).start();
+    let bytes = content(24, 6 * CHUNK + 9);
+    let size = bytes.len() as u64;
+    let more = json!({"key": key()});
+    let steps_so_far = || std::fs::read_to_string(&log).unwrap().lines().count();
+    let mut talk = server.talk();
+    let upload = talk.begin("/", "f", size, CHUNK, more.clone()).is(201).upload();
+    let mut moments = vec![(steps_so_far(), 0)];
+    for (index, chunk) in bytes.chunks(CHUNK as usize).enumerate() {
+        talk.chunk(&upload, index as u64, chunk).is(204);
+        moments.push((steps_so_far(), (index + 1) as u64));
+    }
+    talk.complete(&upload, &bytes).is(201);
+    let end = steps_so_far();
+    drop(server);
+    let steps = read_log(&std::fs::read_to_string(&log).unwrap(), &world.dir());
+    for (at, chunks) in moments {
+        for luck in [Luck::None, Luck::Names, Luck::Some(at as u64), Luck::All] {
+            let other = World::new();
+            rebuild(&other, &after_power_cut(&steps[..at], luck));
+            let server = Receiver::setup_at(&other, "work").start();
+            let status = server.talk().begin("/", "f", size, CHUNK, more.clone()).is(200).json();
+            let have = ByteSet::parse(status["have"].as_str().unwrap()).unwrap();
+            assert_eq!(have.prefix(), chunks, "after {at} steps, luck {luck:?}: {status}");
+            send_all(&mut server.talk(), &upload, &bytes);
+            server.talk().complete(&upload, &bytes).is(201);
+            assert_eq!(server.read("f"), bytes, "after {at} steps, luck {luck:?}");
+        }
+    }
+    for luck in [Luck::None, Luck::Names, Luck::All] {
+        let other = World::new();
+        rebuild(&other, &after_power_cut(&steps[..end], luck));
+        let server = Receiver::setup_at(&other, "work").start();
+        assert_eq!(server.read("f"), bytes, "luck {luck:?}");
+        let again = server.talk().begin("/", "f", size, CHUNK, more.clone());
+        assert_eq!(again.is(200).json()["state"], "complete", "luck {luck:?}");
+    }
+}
+
+/// Several writers, a server that is killed whenever it happens, and what was acknowledged is there each time.
+#[test]
+fn killed_at_random_among_many_writers() {
+    use std::sync::Mutex;
+    let world = World::new();
+    let bytes = content(25, 60 * CHUNK);
+    let size = bytes.len() as u64;
+    let more = json!({"key": key()});
+    let mut dice = crate::world::Dice::new(25);
+    let rounds = if crate::world::long() { 60 } else { 8 };
+    for round in 0..rounds {
+        let server = Receiver::start(&world);
+        let status = server.talk().begin("/", "f", size, CHUNK, more.clone()).json();
+        let upload = status["upload"].as_str().unwrap().to_string();
+        let start = ByteSet::parse(status["have"].as_str().unwrap()).unwrap();
+        let acknowledged = Mutex::new(start);
+        let time = Duration::from_millis(dice.between(5, 60));
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let (upload, bytes, acknowledged, address) = (&upload, &bytes, &acknowledged, server.address.clone());
+                scope.spawn(move || {
+                    for index in (writer..60).step_by(4) {
+                        let chunk = &bytes[(index * CHUNK) as usize..((index + 1) * CHUNK) as usize];
+                        // Only the sending is allowed to fail: the server is gone.
+                        let sent = std::panic::catch_unwind(|| Talk::to(&address).chunk(upload, index, chunk).status);
+                        let Ok(204) = sent else { return };
+                        acknowledged.lock().unwrap().insert(onward::chunk::ByteRange::new(index, index + 1));
+                        std::thread::sleep(Duration::from_millis(2));
+                    }
+                });
+            }
+            std::thread::sleep(time);
+            server.signal(crate::world::Signal::KILL);
+        });
+        drop(server);
+        let server = Receiver::start(&world);
+        let status = server.talk().begin("/", "f", size, CHUNK, more.clone()).is(200).json();
+        let have = ByteSet::parse(status["have"].as_str().unwrap()).unwrap();
+        let acknowledged = acknowledged.into_inner().unwrap();
+        for run in acknowledged.runs() {
+            assert!(have.contains(run), "round {round}: {acknowledged} was acknowledged, {have} is there");
+        }
+    }
+    let server = Receiver::start(&world);
+    let upload = server.talk().begin("/", "f", size, CHUNK, more).upload();
+    send_all(&mut server.talk(), &upload, &bytes);
+    let whole = json!({"digests": {"sha-256": hash(Algorithm::Sha256, &bytes).hex()}});
+    server.talk().complete_with(&upload, whole).is(201);
+    assert_eq!(server.read("f"), bytes);
 }
