@@ -191,9 +191,10 @@ fn whole_url(one: &Unfinished, record: &Record, given: &crate::config::Link) -> 
 }
 
 #[cfg(test)]
-// A test plants files without ceremony.
-#[allow(clippy::disallowed_methods)]
 mod tests {
+    // A test plants files without ceremony.
+    #![allow(clippy::disallowed_methods)]
+
     use super::*;
     use crate::config::{Link, Secret, Work};
     use crate::disk;

@@ -160,7 +160,8 @@ fn folder(path: &Path, recursive: bool, into: &mut Sidecars) -> Result<(), Fault
         let inside = entry.path();
         let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
         if is_folder && (recursive || entry.file_name() == RECEIVED) {
-            folder(&inside, recursive, into)?;
+            // What a receiver keeps is its own business down to the last folder.
+            folder(&inside, true, into)?;
         } else if entry.file_name().to_string_lossy().ends_with(SIDECAR_SUFFIX) {
             add(inside, into);
         }
@@ -207,9 +208,10 @@ pub fn is_alive(record: &Record, owner: &Owner) -> bool {
 }
 
 #[cfg(test)]
-// A test plants files without ceremony.
-#[allow(clippy::disallowed_methods)]
 mod tests {
+    // A test plants files without ceremony.
+    #![allow(clippy::disallowed_methods)]
+
     use super::*;
 
     fn plant(folder: &Path, name: &str, record: &Record) {

@@ -279,3 +279,14 @@ fn retries_are_counted_and_told() {
     let retry = ended.event("retry");
     assert!(retry["wait"].is_number() && retry["attempt"] == 1 && retry["error"].is_string(), "{retry}");
 }
+
+#[test]
+fn the_readme_tells_the_same_exit_codes() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    for (code, meaning) in onward::fault::EXIT_CODES {
+        let row = readme.lines().find(|line| line.starts_with(&format!("| {code} |")));
+        let told = row.unwrap_or_else(|| panic!("{code} is not in the README")).replace('`', "");
+        assert_eq!(told, format!("| {code} | {meaning} |"));
+    }
+    assert!(readme.lines().count() < 200);
+}

@@ -249,6 +249,10 @@ fn an_upload_is_listed_resumed_and_cancelled() {
         url
     };
     let (one, two, three) = (half("one"), half("two"), half("three"));
+    let received = world.onward(["status"]).arg(world.beside("served")).run();
+    let listed = String::from_utf8_lossy(&received.exits(0).stdout).matches(" receive ").count();
+    assert_eq!(listed, 3, "{}", received.story());
+    world.onward(["resume"]).arg(world.beside("served")).run().exits(0).says("they go on with it");
     let status = world.onward(["status", "--json", "src"]).run();
     let remotes: Vec<Value> = String::from_utf8_lossy(&status.stdout)
         .lines()
