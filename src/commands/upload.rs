@@ -12,7 +12,7 @@ use crate::event::{Event, FileId, Observer};
 use crate::fault::{Fault, Kind};
 use crate::net::Net;
 use crate::record::{IfExists, Record};
-use crate::remote::Destination;
+use crate::remote::{Destination, Remotes};
 use crate::wire::names;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -84,7 +84,7 @@ pub fn forget(record: &Record, through: &Link, observer: &Arc<dyn Observer>, sto
 
 fn ground(through: &Link, observer: &Arc<dyn Observer>, stop: &Stop) -> Ground {
     Ground {
-        net: Rc::new(Net::new(link::options(through))),
+        remotes: Rc::new(Remotes::new(Rc::new(Net::new(link::options(through))))),
         pace: Pace::new(through.limit_rate),
         observer: observer.clone(),
         stop: stop.clone(),

@@ -15,6 +15,7 @@ use crate::fault::{Fault, Kind};
 use crate::net::{Access, Body, Gauge, Lane, Net, Request};
 use crate::record::IfExists;
 use crate::wire::{percent, retry_after};
+use std::collections::HashMap;
 use std::fs::File;
 use std::future::Future;
 use std::ops::RangeInclusive;
@@ -22,6 +23,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio::sync::Mutex;
 use url::Url;
 
 pub mod handshake;
@@ -314,27 +316,56 @@ impl Protocol {
     }
 }
 
-/// The remote for a destination: by the saved session's protocol where there is one, else by what the server announces
-/// when it is asked (`OPTIONS`). This is the one place where it is decided which protocol it is.
-pub async fn choose(net: Rc<Net>, destination: Destination, saved: Option<&Session>) -> Result<Rc<dyn Remote>, Fault> {
-    let saved = saved.and_then(|session| session.text("protocol"));
-    let known = saved.and_then(|name| Protocol::ALL.into_iter().find(|protocol| protocol.name() == name));
-    if let (Some(name), None) = (saved, known) {
-        let text = format!("this upload was begun by the protocol {name:?}, which this onward does not speak");
-        return Err(Fault::new(Kind::Other, text).hint("continue it with the version of onward that began it"));
+/// Finds the remotes of a run. Each folder is asked once what it speaks, however many files go into it.
+pub struct Remotes {
+    net: Rc<Net>,
+    /// Held while one asks: the others wait for that answer instead of asking too.
+    known: Mutex<HashMap<Url, (Protocol, Announced)>>,
+}
+
+impl Remotes {
+    /// Nothing was asked yet.
+    pub fn new(net: Rc<Net>) -> Self {
+        Self { net, known: Mutex::default() }
     }
-    let (protocol, announced) = match known {
-        Some(protocol) => (protocol, Announced { folder: folder(&destination.url)?, fields: http::HeaderMap::new() }),
-        None => discover(&net, &destination).await?,
-    };
-    match protocol {
-        Protocol::Handshake => Ok(Rc::new(handshake::Handshake::new(net, destination, &announced)?)),
+
+    /// The remote for a destination: by the saved session's protocol where there is one, else by what the server
+    /// announces when it is asked (`OPTIONS`). This is the one place where it is decided which protocol it is.
+    pub async fn choose(&self, destination: Destination, saved: Option<&Session>) -> Result<Rc<dyn Remote>, Fault> {
+        let saved = saved.and_then(|session| session.text("protocol"));
+        let known = saved.and_then(|name| Protocol::ALL.into_iter().find(|protocol| protocol.name() == name));
+        if let (Some(name), None) = (saved, known) {
+            let text = format!("this upload was begun by the protocol {name:?}, which this onward does not speak");
+            return Err(Fault::new(Kind::Other, text).hint("continue it with the version of onward that began it"));
+        }
+        let (protocol, announced) = match known {
+            Some(protocol) => {
+                (protocol, Announced { folder: folder(&destination.url)?, fields: http::HeaderMap::new() })
+            }
+            None => self.announced(&destination).await?,
+        };
+        match protocol {
+            Protocol::Handshake => {
+                Ok(Rc::new(handshake::Handshake::new(self.net.clone(), destination, &announced)?))
+            }
+        }
+    }
+
+    async fn announced(&self, destination: &Destination) -> Result<(Protocol, Announced), Fault> {
+        let folder = folder(&destination.url)?;
+        let mut known = self.known.lock().await;
+        if let Some(found) = known.get(&folder) {
+            return Ok(found.clone());
+        }
+        let found = discover(&self.net, destination, folder.clone()).await?;
+        known.insert(folder, found.clone());
+        Ok(found)
     }
 }
 
 /// Asks the destination's folder what it speaks. Gives what was announced and the folder that answered.
-async fn discover(net: &Net, destination: &Destination) -> Result<(Protocol, Announced), Fault> {
-    let request = Request::new(http::Method::OPTIONS, folder(&destination.url)?).lane(Lane::Own);
+async fn discover(net: &Net, destination: &Destination, folder: Url) -> Result<(Protocol, Announced), Fault> {
+    let request = Request::new(http::Method::OPTIONS, folder).lane(Lane::Own);
     let answer = net.fetch(request, &destination.access, &mut |_, _, _| {}).await?;
     if handshake::announced(&answer.headers) {
         return Ok((Protocol::Handshake, Announced { folder: answer.url, fields: answer.headers }));

@@ -8,7 +8,7 @@ use onward::chunk::{ByteRange, Layout};
 use onward::digest::{Algorithm, Crc, Digest};
 use onward::net::{Access, Gauge, Net};
 use onward::record::IfExists;
-use onward::remote::{self, Closed, Destination, Held, Manifest, Order, Part, Put, Remote, Session, State};
+use onward::remote::{self, Closed, Destination, Held, Manifest, Order, Part, Put, Remote, Remotes, Session, State};
 use std::fs::File;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -159,7 +159,7 @@ impl<'a> Hand<'a> {
 async fn connect(target: &dyn Target, name: &str, saved: Option<&Session>) -> Rc<dyn Remote> {
     let url = target.url(name).parse().unwrap();
     let destination = Destination { url, access: Access::default() };
-    remote::choose(Rc::new(Net::new(Default::default())), destination, saved).await.unwrap()
+    Remotes::new(Rc::new(Net::new(Default::default()))).choose(destination, saved).await.unwrap()
 }
 
 /// How many bytes the remote says that it holds.

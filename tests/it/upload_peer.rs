@@ -41,6 +41,17 @@ fn to_a_receiver_written_from_the_document() {
 }
 
 #[test]
+fn a_folder_is_asked_once_what_it_speaks() {
+    let world = World::new();
+    let names: Vec<String> = (0..20).map(|n| format!("f{n}")).collect();
+    names.iter().for_each(|name| drop(world.write(name, name)));
+    let receiver = Receiver::honest();
+    world.onward(["upload"]).args(&names).arg(receiver.url("dir/")).run().exits(0);
+    assert_eq!((receiver.count("discover"), receiver.count("begin")), (1, 20));
+    assert_eq!(world.names().len(), 20, "{:?}", world.names());
+}
+
+#[test]
 fn lost_answers_at_every_step() {
     for step in ["discover", "begin", "send", "finish"] {
         for lost in [|| Act::LoseAnswer, || Act::LoseRequest] {

@@ -34,11 +34,11 @@ use crate::engine::pace::Pace;
 use crate::engine::retry::Policy;
 use crate::event::{Direction, Event, FileId, Observer, Outcome};
 use crate::fault::{Fault, Kind};
-use crate::net::{Net, shown};
+use crate::net::shown;
 use crate::partial::ledger::Ledger;
 use crate::partial::record_file::RecordFile;
 use crate::record::{IfExists, Record};
-use crate::remote::{self, Closed, Destination, Held, Manifest, Published, Remote, Repeat, Session, State, Terms};
+use crate::remote::{Closed, Destination, Held, Manifest, Published, Remote, Remotes, Repeat, Session, State, Terms};
 use keeper::Keeper;
 use local::{Beside, Source};
 use patience::{Patience, Voice};
@@ -58,8 +58,8 @@ const MOST_ROUNDS: u32 = 5;
 /// What all uploads of a run share.
 #[derive(Clone)]
 pub struct Ground {
-    /// The network.
-    pub net: Rc<Net>,
+    /// Finds the remote of a destination.
+    pub remotes: Rc<Remotes>,
     /// The rate limit.
     pub pace: Pace,
     /// Who is told.
@@ -95,8 +95,7 @@ pub struct Job {
 
 /// Sends the file of `job`. Runs on a `LocalSet`: pieces are tasks of this thread.
 pub async fn run(job: &Job, ground: &Ground) -> Result<Outcome, Fault> {
-    let connect =
-        async |saved: Option<&Session>| remote::choose(ground.net.clone(), job.destination.clone(), saved).await;
+    let connect = async |saved: Option<&Session>| ground.remotes.choose(job.destination.clone(), saved).await;
     send(job, ground, connect).await
 }
 
@@ -138,7 +137,7 @@ pub async fn abandon(destination: Destination, record: &Record, ground: &Ground)
     let session = Session(record.session.clone());
     let voice = Voice::new(0, ground.observer.clone());
     let mut patience = Patience::new(ground.policy, ground.stop.clone(), voice);
-    let choose = async || remote::choose(ground.net.clone(), destination.clone(), Some(&session)).await;
+    let choose = async || ground.remotes.choose(destination.clone(), Some(&session)).await;
     let remote = patience.insist(choose).await?;
     patience.insist(async || remote.abandon(&session).await).await
 }
@@ -558,7 +557,10 @@ impl<'a> Upload<'a> {
         }
         let (done, count) = (self.record.done.len(), self.ledger.layout().count());
         Err(match (fault.kept.is_some(), self.ledger.held().is_empty()) {
-            (false, false) => fault.kept(format!("the server keeps {done} of {count} chunks")),
+            (false, false) => {
+                let held = crate::units::bytes(self.ledger.held().len());
+                fault.kept(format!("the server keeps {done} of {count} chunks, {held} in all"))
+            }
             _ => fault,
         })
     }

@@ -338,7 +338,7 @@ impl World {
             shows_digests: shape == Shape::Set,
         });
         let policy = Policy { tries: Some(4), first: Duration::from_millis(1), cap: Duration::from_millis(4) };
-        let net = Rc::new(Net::new(Default::default()));
+        let remotes = Rc::new(Remotes::new(Rc::new(crate::net::Net::new(Default::default()))));
         Self {
             job: Job {
                 file: 0,
@@ -351,7 +351,7 @@ impl World {
                 no_restart: false,
                 trust: false,
             },
-            ground: Ground { net, pace: Pace::unlimited(), observer: ears.clone(), stop, policy },
+            ground: Ground { remotes, pace: Pace::unlimited(), observer: ears.clone(), stop, policy },
             dir,
             source,
             fake,
