@@ -345,9 +345,7 @@ impl Remotes {
             None => self.announced(&destination).await?,
         };
         match protocol {
-            Protocol::Handshake => {
-                Ok(Rc::new(handshake::Handshake::new(self.net.clone(), destination, &announced)?))
-            }
+            Protocol::Handshake => Ok(Rc::new(handshake::Handshake::new(self.net.clone(), destination, &announced)?)),
         }
     }
 
