@@ -61,7 +61,10 @@ impl Human {
 
     /// A line that stays, above the bars.
     fn say(&self, text: &str) {
-        self.multi.suspend(|| message(text));
+        match self.bars.is_empty() && self.total.is_none() {
+            true => message(text),
+            false => self.multi.suspend(|| message(text)),
+        }
     }
 
     fn bar(&mut self, file: FileId) -> &mut Bar {
@@ -131,10 +134,13 @@ impl Human {
         // On a terminal this line is the result; elsewhere the result is on stdout and this one names the file.
         let place = if self.results_are_seen { words::clean(&outcome.place) } else { seen.name.clone() };
         let details = words::done(outcome, seen, took);
-        let fits = measure_text_width(&place) + measure_text_width(&details) + 5 <= width();
-        let between = if fits { "  " } else { "\n  " };
         let tick = style(self.signs.tick).for_stderr().green();
-        self.say(&format!("{tick} {place}{between}{}", style(details).for_stderr().dim()));
+        let dim = |text: String| style(text).for_stderr().dim().to_string();
+        if measure_text_width(&place) + measure_text_width(&details) + 4 <= width() {
+            return self.say(&format!("{tick} {place}  {}", dim(details)));
+        }
+        let lines = words::wrap(&details, width() - 2).into_iter().map(dim);
+        self.say(&format!("{tick} {place}\n  {}", lines.collect::<Vec<_>>().join("\n  ")));
     }
 
     fn failed(&mut self, fault: &Fault, seen: Option<&Seen>) {

@@ -28,6 +28,17 @@ struct Told {
     first: bool,
 }
 
+impl Told {
+    /// Whether `percent` at `now` deserves a line.
+    fn is_old(&self, percent: u64, now: Instant) -> bool {
+        let since = now.saturating_duration_since(self.at);
+        match self.first {
+            true => since >= FIRST,
+            false => since >= PERIOD || percent >= self.percent + STEP,
+        }
+    }
+}
+
 impl Plain {
     /// A face that has said nothing.
     pub fn new() -> Self {
@@ -37,12 +48,7 @@ impl Plain {
     fn progress(&mut self, file: FileId, seen: &Seen, now: Instant) {
         let percent = seen.total.map_or(0, |total| words::percent(seen.progress.done, total));
         let told = self.told.entry(file).or_insert(Told { at: seen.since, percent, first: true });
-        let since = now.saturating_duration_since(told.at);
-        let due = match told.first {
-            true => since >= FIRST,
-            false => since >= PERIOD || percent >= told.percent + STEP,
-        };
-        if due {
+        if told.is_old(percent, now) {
             *told = Told { at: now, percent, first: false };
             say(Some(seen), &how_far(seen, now));
         }
@@ -109,5 +115,21 @@ fn how_far(seen: &Seen, now: Instant) -> String {
         (false, Some(eta)) => {
             text + &format!(", {}, {} left", units::bytes_per_second(progress.rate), units::period(eta))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_at_ten_seconds_then_every_minute_or_ten_percent() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let first = Told { at: start, percent: 0, first: true };
+        assert!(!first.is_old(50, at(9)), "a fast file says nothing in between");
+        assert!(first.is_old(0, at(10)), "nor does a slow one keep silent");
+        let later = Told { at: at(10), percent: 7, first: false };
+        assert!(!later.is_old(16, at(69)) && later.is_old(17, at(11)) && later.is_old(7, at(70)));
     }
 }
