@@ -1,6 +1,6 @@
 //! `onward upload` to `onward serve`, both as processes: every edge, killed, resumed, changed, refused.
 
-use crate::faults::Proxy;
+use crate::faults::{Fate, Proxy};
 use crate::nginx::Nginx;
 use crate::world::{Content, Dice, Ended, Onward, Running, Signal, World, eventually, long, same};
 use std::io::{BufRead, BufReader};
@@ -401,6 +401,30 @@ fn through_a_reverse_proxy_with_a_small_limit_and_tls() {
     served.holds("g", &content);
     assert!(before + moved(&ended) <= (20 + 8 + 3) * MIB, "{before} and {}", moved(&ended));
     world.holds_only(&["big.bin"]);
+}
+
+#[test]
+fn connections_that_are_cut_reset_and_fall_silent() {
+    let (world, content) = world(12 * MIB);
+    let served = Served::start(&world, &[]);
+    let proxy = Proxy::before(served.address().parse().unwrap());
+    proxy.next([
+        Fate::cut_upload_after(700_000),
+        Fate::reset_upload_after(1_500_000),
+        Fate::stall_upload_after(600_000),
+        // An answer is lost.
+        Fate::cut_after(500),
+        Fate::reset_after(300),
+        Fate::fine(),
+    ]);
+    let ended = upload(&world, &proxy.url("/f"), &["--stall-timeout", "1s", "--connect-timeout", "1s"]).run();
+    ended.exits(0);
+    served.holds("f", &content);
+    world.holds_only(&["big.bin"]);
+    assert!(proxy.up() <= 12 * MIB + 6 * MIB, "{} bytes\n{}", proxy.up(), ended.story());
+    assert!(ended.events_called("retry").len() >= 2, "{}", ended.story());
+    assert!(ended.events_called("restarted").is_empty());
+    println!("{:.3} times the size moved", proxy.up() as f64 / (12 * MIB) as f64);
 }
 
 #[test]
