@@ -576,7 +576,8 @@ impl Shared {
             state.on_disk
         };
         if had_sidecar {
-            self.save(false)?;
+            // With its folder: a filesystem that keeps renames in no order must not keep the next one without this.
+            self.save(true)?;
             disk::point("sidecar-replaced");
         }
         if !disk::publish(&self.data, &self.place.data, into, if_exists)? {

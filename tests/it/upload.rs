@@ -424,7 +424,6 @@ fn connections_that_are_cut_reset_and_fall_silent() {
     assert!(proxy.up() <= 12 * MIB + 6 * MIB, "{} bytes\n{}", proxy.up(), ended.story());
     assert!(ended.events_called("retry").len() >= 2, "{}", ended.story());
     assert!(ended.events_called("restarted").is_empty());
-    println!("{:.3} times the size moved", proxy.up() as f64 / (12 * MIB) as f64);
 }
 
 #[test]
