@@ -290,7 +290,7 @@ impl Transfer<'_> {
             // The remote's word does not decide; bytes do.
             let runs: Vec<ByteRange> = file.held().runs().collect();
             match overlap::compare(&runs, &|buffer, at| file.read_at(buffer, at), &*self.order.source).await? {
-                true => self.sampled = true,
+                true => self.sampled = !runs.is_empty(),
                 false => {
                     file.keep().await?;
                     return Ok(Attempt::StartOver("bytes that are here differ from the remote's".into()));
