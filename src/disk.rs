@@ -81,7 +81,10 @@ impl Spot {
     /// The mode of the regular file that has this name now; `None` when there is none.
     fn mode(&self) -> Option<u32> {
         let stat = rustix::fs::statat(&self.dir, &self.name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file().then_some(stat.st_mode & 0o777)
+        // Narrower on some systems.
+        #[allow(clippy::useless_conversion)]
+        let mode = u32::from(stat.st_mode);
+        rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file().then_some(mode & 0o777)
     }
 }
 
@@ -254,18 +257,26 @@ pub fn sync_data(file: &File) -> io::Result<()> {
 
 /// Sets the length of the file and, where the filesystem keeps its data on a device, reserves the space.
 pub fn allocate(file: &File, path: &Path, length: u64) -> Result<(), Fault> {
+    #[cfg(target_os = "linux")]
+    reserve(file, path, length)?;
+    set_length(file, length).map_err(|e| fault("set the length of", path, &e))
+}
+
+/// Reserves the space of all but small files; one in memory would be cleared twice for it.
+#[cfg(target_os = "linux")]
+fn reserve(file: &File, path: &Path, length: u64) -> Result<(), Fault> {
     const SMALL: u64 = 8 << 20;
     const TMPFS: i64 = 0x0102_1994;
     // The type of the field differs between machines.
     #[allow(clippy::unnecessary_cast)]
     let in_memory = rustix::fs::fstatfs(file).is_ok_and(|fs| fs.f_type as i64 == TMPFS);
-    if length > SMALL && !in_memory {
-        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, length) {
-            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS | rustix::io::Errno::INVAL) => {}
-            Err(e) => return Err(fault("reserve space for", path, &e.into())),
-        }
+    if length <= SMALL || in_memory {
+        return Ok(());
     }
-    set_length(file, length).map_err(|e| fault("set the length of", path, &e))
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, length) {
+        Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS | rustix::io::Errno::INVAL) => Ok(()),
+        Err(e) => Err(fault("reserve space for", path, &e.into())),
+    }
 }
 
 /// Tells the system that the file will be read from `start` on, where it listens to such words.
@@ -455,7 +466,8 @@ fn umask() -> u32 {
             // Asking means setting; put it back at once.
             let old = rustix::process::umask(Mode::from_raw_mode(0o077));
             rustix::process::umask(old);
-            old.as_raw_mode()
+            #[allow(clippy::useless_conversion)]
+            u32::from(old.as_raw_mode())
         })
     })
 }
