@@ -52,6 +52,9 @@ pub struct Crew {
     pub done: Cell<u64>,
     /// Connections that are receiving.
     pub busy: Cell<u32>,
+    /// Whether this remote has answered with a range at all: then a whole file means that it did not like the
+    /// condition, else that it knows no ranges.
+    pub ranged: Cell<bool>,
     /// How many bytes to ask for at once.
     pub want: Cell<u64>,
     /// Connections slower than this are replaced.
@@ -106,6 +109,7 @@ impl Crew {
         Self {
             source,
             kept: record.validator,
+            ranged: Cell::new(false),
             want: Cell::new(record.chunk_size),
             least: None,
             file,
@@ -179,13 +183,14 @@ impl Crew {
             match self.source.ask(ask).await.map_err(End::Fault)? {
                 Answer::Part { head, end, body } => {
                     self.check(&head)?;
+                    self.ranged.set(true);
                     let offer = head.body_digests.into_iter().next().map(|offer| offer.digest);
                     let digest = offer.map(|digest| (digest.clone(), Hasher::new(digest.algorithm)));
                     return Ok(Reply { body, end, digest });
                 }
                 Answer::Whole { head, .. } => {
                     self.check(&head)?;
-                    match next_form(form) {
+                    match next_form(form).filter(|_| self.ranged.get()) {
                         Some(next) => self.form.set(next),
                         None => return Err(End::NoRanges("it answers ranges with the whole file".into())),
                     }

@@ -49,6 +49,7 @@ impl Transfer<'_> {
         let meter = Meter::new(Instant::now(), file.held().len(), Some(length));
         let mut crew = Crew::new(self.order.source.clone(), file.clone(), spans, meter, self.tools.pace.clone());
         crew.form.set(opening.form);
+        crew.ranged.set(opening.ranged);
         crew.least = self.tools.least;
         let crew = Rc::new(crew);
         let ended = self.lead(&crew, (opening.range, opening.body)).await;
