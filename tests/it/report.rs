@@ -55,7 +55,10 @@ fn json_lines_tell_the_whole_story() {
     let verified = ended.event("verified");
     assert_eq!((&verified["alg"], &verified["by"]), (&"sha-256".into(), &"user".into()));
     let done = ended.event("done");
-    assert_eq!((&done["path"], &done["moved"], &done["already"]), (&"f".into(), &(3 * MIB).into(), &0.into()));
+    assert_eq!((&done["path"], &done["already"]), (&"f".into(), &0.into()));
+    // What was under way for a piece that another connection took over has moved too: never less than the file.
+    let moved = done["moved"].as_u64().unwrap();
+    assert!((3 * MIB..4 * MIB).contains(&moved), "{moved}");
     assert_eq!(ended.event("summary")["code"], 0);
 }
 
