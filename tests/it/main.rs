@@ -23,6 +23,8 @@ mod peer;
 mod receiver;
 mod report;
 mod serve;
+#[allow(dead_code)]
+mod servers;
 mod status;
 mod upload;
 mod upload_peer;
