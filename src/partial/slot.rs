@@ -1,0 +1,215 @@
+//! The moment between taking the lock and deciding what to do with what is there.
+
+use super::ledger::Ledger;
+use super::recorder::{Alive, Shared, State};
+use super::{PartialFile, Place, Sidecar, elsewhere, held, read_sidecar};
+use crate::disk;
+use crate::fault::{Fault, Kind as FaultKind};
+use crate::record::{Owner, Piece, Record};
+use std::fs::File;
+use std::sync::Arc;
+
+/// The lock on the data file is held; nothing is decided yet. Dropped without a decision, it leaves no trace.
+pub struct Slot {
+    place: Place,
+    data: Option<File>,
+    created: bool,
+    record: Option<Record>,
+    problem: Option<String>,
+    published: bool,
+}
+
+impl Slot {
+    /// Takes the lock and reads what is there. A transfer that another process is at is a fault of kind `Held`.
+    pub fn take(place: Place) -> Result<Self, Fault> {
+        if !disk::fits(&disk::with_suffix(&place.sidecar, disk::NEW_SUFFIX)) {
+            return Err(Fault::new(
+                FaultKind::Local,
+                format!("{} is too long a name to keep a record beside it", place.file),
+            )
+            .hint("give a shorter one with -o"));
+        }
+        let published = place.is_published();
+        let (data, created) = open_locked(&place)?;
+        let mut slot = Self { place, data: Some(data), created, record: None, problem: None, published };
+        slot.read_record()?;
+        Ok(slot)
+    }
+
+    fn read_record(&mut self) -> Result<(), Fault> {
+        let place = &self.place;
+        let record = match read_sidecar(&place.sidecar)? {
+            Sidecar::None => return Ok(()),
+            Sidecar::Damaged(why) => {
+                self.problem = Some(format!("the record {} is damaged: {why}", disk::shown(&place.sidecar)));
+                return Ok(());
+            }
+            Sidecar::Doubtful(_, doubt) if !place.trust => {
+                let text = format!("{} may be somebody else's: {doubt}", disk::shown(&place.sidecar));
+                return Err(Fault::new(FaultKind::Local, text).hint(
+                    "look at it; then `onward resume --trust PATH` goes on with it, or remove it to start over",
+                ));
+            }
+            Sidecar::Record(record) | Sidecar::Doubtful(record, _) => record,
+        };
+        if let Some(owner) = elsewhere(&record) {
+            return Err(held(&place.file, owner));
+        }
+        if record.file != place.file {
+            self.problem = Some(format!("the record {} speaks of another file", disk::shown(&place.sidecar)));
+        } else if self.created && !self.published && !record.held(disk::boot_id()).is_empty() {
+            self.problem = Some(format!("the data file {} is gone", disk::shown(&place.data)));
+        } else if record.done_sums.len() as u64 != record.done.len() {
+            self.problem = Some(format!("the record {} lacks checksums", disk::shown(&place.sidecar)));
+        } else {
+            self.record = Some(*record);
+        }
+        Ok(())
+    }
+
+    /// The record that may be gone on with.
+    pub fn record(&self) -> Option<&Record> {
+        self.record.as_ref()
+    }
+
+    /// Why what is there cannot be gone on with.
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// Whether an earlier run got as far as the final rename: the file is complete, only the record was left.
+    pub fn is_published(&self) -> bool {
+        self.published
+    }
+
+    /// Starts a fresh file by this record. Data that is there is parked beside it until the new one is longer.
+    pub fn begin(mut self, mut record: Record) -> Result<PartialFile, Fault> {
+        let mut data = self.take_data()?;
+        if !self.created && data.metadata().is_ok_and(|meta| meta.len() > 0) {
+            disk::rename(&self.place.data, &self.place.parked())?;
+            data = open_locked(&self.place)?.0;
+        }
+        self.place.remove_record()?;
+        self.created = true;
+        if let Some(length) = record.length
+            && let Err(fault) = self.reserve(&data, length)
+        {
+            disk::remove(&self.place.data)?;
+            return Err(fault);
+        }
+        record.file = self.place.file.clone();
+        let ledger = Ledger::new(record.layout());
+        record.owner = None;
+        Ok(self.open(data, record, ledger, Vec::new(), false))
+    }
+
+    /// Goes on with what the record says is there. A slot without a record has nothing to go on with.
+    pub fn resume(mut self) -> Result<PartialFile, Fault> {
+        let Some(record) = self.record.take() else {
+            return Err(Fault::new(FaultKind::Local, format!("there is no record of {}", self.place.file)));
+        };
+        let data = self.take_data()?;
+        let mut ledger = Ledger::from_record(&record, disk::boot_id());
+        let now = disk::stamp(&data).map_err(|e| disk::fault("look at", &self.place.data, &e))?;
+        let clean = record.stamp.as_ref() == Some(&now);
+        let unproven = if clean { Vec::new() } else { ledger.doubt() };
+        if let Some(length) = record.length.filter(|length| *length != now.size) {
+            disk::set_length(&data, length).map_err(|e| disk::fault("set the length of", &self.place.data, &e))?;
+        }
+        Ok(self.open(data, record, ledger, unproven, true))
+    }
+
+    /// Lets go. A data file that only this slot created is removed again.
+    pub fn release(self) {}
+
+    /// Removes what an earlier run left behind after it had published the file.
+    pub fn clear(mut self) -> Result<(), Fault> {
+        self.place.remove_record()?;
+        self.created = true;
+        Ok(())
+    }
+
+    fn take_data(&mut self) -> Result<File, Fault> {
+        self.data.take().ok_or_else(|| Fault::new(FaultKind::Other, "the data file was taken twice"))
+    }
+
+    fn reserve(&self, data: &File, length: u64) -> Result<(), Fault> {
+        // What the record itself, a directory and the filesystem's own bookkeeping may need.
+        const MARGIN: u64 = 1 << 20;
+        if let Some(free) = disk::free_space(data).filter(|free| length.saturating_add(MARGIN.min(length)) > *free) {
+            let text = format!(
+                "no room for {}: it needs {}, {} are free",
+                self.place.file,
+                crate::units::bytes(length),
+                crate::units::bytes(free)
+            );
+            return Err(Fault::new(FaultKind::Local, text).hint(disk::FULL));
+        }
+        disk::allocate(data, &self.place.data, length)
+    }
+
+    fn open(
+        &mut self,
+        data: File,
+        mut record: Record,
+        ledger: Ledger,
+        unproven: Vec<Piece>,
+        on_disk: bool,
+    ) -> PartialFile {
+        let previous = record.owner.take().map(|owner| owner.token);
+        record.owner = Some(Owner {
+            host: disk::host_name().to_string(),
+            pid: std::process::id(),
+            boot: disk::boot_id().to_string(),
+            token: disk::token(),
+        });
+        record.stamp = None;
+        record.publishing = None;
+        self.created = false;
+        let state = State::new(record, ledger, unproven, on_disk, previous);
+        let shared = Arc::new(Shared::new(self.place.clone(), data, state));
+        PartialFile { _alive: Arc::new(Alive(shared.clone())), shared }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // Only while the lock is still ours: after `take_data` the file belongs to somebody else.
+        if self.created && self.data.is_some() {
+            let _ = disk::remove(&self.place.data);
+        }
+    }
+}
+
+/// Opens or creates the data file and takes its lock. Once held, the descriptor must still be the path's file: a
+/// process that finished in between has renamed it away.
+fn open_locked(place: &Place) -> Result<(File, bool), Fault> {
+    for _ in 0..100 {
+        let (file, created) = match disk::open_existing(&place.data)? {
+            Some(file) => (file, false),
+            None => match disk::create_private(&place.data)? {
+                Some(file) => (file, true),
+                None => continue,
+            },
+        };
+        if !disk::try_lock(&file, &place.data)? {
+            return Err(held_by_record(place));
+        }
+        if disk::is_still(&file, &place.data) {
+            return Ok((file, created));
+        }
+    }
+    Err(held_by_record(place))
+}
+
+fn held_by_record(place: &Place) -> Fault {
+    let owner = match read_sidecar(&place.sidecar) {
+        Ok(Sidecar::Record(record) | Sidecar::Doubtful(record, _)) => record.owner,
+        _ => None,
+    };
+    match owner {
+        Some(owner) => held(&place.file, &owner),
+        None => Fault::new(FaultKind::Held, format!("another process is transferring {}", place.file))
+            .hint("wait for it, or stop it and run this again"),
+    }
+}

@@ -1,0 +1,185 @@
+//! One file through its whole life: begun, kept, resumed, damaged, proven, published.
+
+// A test may write a file without ceremony.
+#![allow(clippy::disallowed_methods)]
+
+use super::*;
+
+const LEN: u64 = 2500;
+
+fn content() -> Vec<u8> {
+    (0..LEN as u32).map(|n| (n * 131 % 253) as u8).collect()
+}
+
+fn record() -> Record {
+    let mut record = Record::new(Kind::Download, "http://h/f", "f", 1000);
+    record.length = Some(LEN);
+    record
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn target(&self) -> PathBuf {
+        self.0.path().join("f")
+    }
+
+    fn slot(&self) -> Slot {
+        Slot::take(Place::beside(&self.target())).unwrap()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            std::fs::read_dir(self.0.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn write(file: &PartialFile, start: u64, end: u64) {
+    let mut writer = file.writer(ByteRange::new(start, end)).expect("the range is free");
+    for piece in content()[start as usize..end as usize].chunks(333) {
+        writer.write(piece).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_quick_file_leaves_no_record() {
+    let folder = Folder::new();
+    let file = folder.slot().begin(record()).unwrap();
+    write(&file, 1500, LEN);
+    write(&file, 0, 1500);
+    assert_eq!(file.sum(ByteRange::new(0, LEN)), Some(Crc::of(&content())));
+    file.finish(Spot::at(&folder.target()).unwrap(), IfExists::Fail).await.unwrap();
+    assert_eq!(std::fs::read(folder.target()).unwrap(), content());
+    assert_eq!(folder.names(), ["f"]);
+}
+
+#[tokio::test]
+async fn held_bytes_and_claimed_bytes_are_nobody_elses() {
+    let folder = Folder::new();
+    let file = folder.slot().begin(record()).unwrap();
+    write(&file, 100, 200);
+    assert!(file.writer(ByteRange::new(150, 160)).is_none() && file.writer(ByteRange::new(0, 101)).is_none());
+    let mut one = file.writer(ByteRange::new(200, 1000)).unwrap();
+    assert!(file.writer(ByteRange::new(900, 1100)).is_none());
+    one.shrink(500);
+    assert!(file.writer(ByteRange::new(500, 600)).is_some());
+    assert!(one.write(&[0; 301]).is_err());
+    one.write(&content()[200..300]).unwrap();
+    drop(one);
+    assert_eq!(file.held().to_string(), "100-299");
+    assert!(file.writer(ByteRange::new(300, 500)).is_some());
+}
+
+#[tokio::test]
+async fn what_is_durable_comes_back_and_a_clean_end_needs_no_proof() {
+    let folder = Folder::new();
+    let file = folder.slot().begin(record()).unwrap();
+    write(&file, 0, 1700);
+    file.durable().await.unwrap();
+    let text = std::fs::read_to_string(folder.0.path().join("f.partial.toml")).unwrap();
+    assert!(text.contains("done = \"0\"") && text.contains("1 = \"0-699\""), "{text}");
+    file.keep().await.unwrap();
+
+    let file = folder.slot().resume().unwrap();
+    assert!(!file.needs_proof());
+    assert_eq!(file.held().to_string(), "0-1699");
+    write(&file, 1700, LEN);
+    file.finish(Spot::at(&folder.target()).unwrap(), IfExists::Fail).await.unwrap();
+    assert_eq!(std::fs::read(folder.target()).unwrap(), content());
+    assert_eq!(folder.names(), ["f"]);
+}
+
+#[tokio::test]
+async fn damage_is_found_and_only_damage_is_fetched_again() {
+    let folder = Folder::new();
+    let file = folder.slot().begin(record()).unwrap();
+    write(&file, 0, LEN);
+    file.keep().await.unwrap();
+    let data = folder.0.path().join("f.partial");
+    let mut bytes = std::fs::read(&data).unwrap();
+    bytes[1234] ^= 1;
+    std::fs::write(&data, &bytes).unwrap();
+
+    let file = folder.slot().resume().unwrap();
+    assert!(file.needs_proof());
+    let follower = file.follow(&[Algorithm::Md5]);
+    assert_eq!(file.prove().await.unwrap().to_string(), "1000-1999");
+    write(&file, 1000, 2000);
+    let mut md5 = crate::digest::Hasher::new(Algorithm::Md5);
+    md5.update(&content());
+    assert_eq!(follower.digests().await.unwrap(), [md5.finish()]);
+    file.finish(Spot::at(&folder.target()).unwrap(), IfExists::Fail).await.unwrap();
+    assert_eq!(std::fs::read(folder.target()).unwrap(), content());
+}
+
+#[tokio::test]
+async fn one_process_at_a_time() {
+    let folder = Folder::new();
+    let file = folder.slot().begin(record()).unwrap();
+    let refused = Slot::take(Place::beside(&folder.target())).err().unwrap();
+    assert_eq!(refused.kind, FaultKind::Held);
+    drop(file);
+    folder.slot().release();
+}
+
+#[tokio::test]
+async fn a_taken_name_is_not_replaced_and_the_bytes_stay() {
+    let folder = Folder::new();
+    let file = folder.slot().begin(record()).unwrap();
+    write(&file, 0, LEN);
+    std::fs::write(folder.target(), "good").unwrap();
+    let refused = file.finish(Spot::at(&folder.target()).unwrap(), IfExists::Fail).await.unwrap_err();
+    assert_eq!(refused.kind, FaultKind::Local);
+    assert_eq!(std::fs::read(folder.target()).unwrap(), b"good");
+    let file = folder.slot().resume().unwrap();
+    assert_eq!(file.held().len(), LEN);
+    file.finish(Spot::at(&folder.target()).unwrap(), IfExists::Replace).await.unwrap();
+    assert_eq!(std::fs::read(folder.target()).unwrap(), content());
+}
+
+#[tokio::test]
+async fn a_saved_hash_state_goes_on_in_the_next_run() {
+    let folder = Folder::new();
+    let mut big = record();
+    let length = SAVE_STATE_AFTER + 5000;
+    big.length = Some(length);
+    big.chunk_size = 1 << 20;
+    let bytes: Vec<u8> = (0..length).map(|n| (n % 249) as u8).collect();
+    let file = folder.slot().begin(big).unwrap();
+    let follower = file.follow(&[Algorithm::Sha256]);
+    file.writer(ByteRange::new(0, length - 1000)).unwrap().write(&bytes[..bytes.len() - 1000]).unwrap();
+    while file.record().prefix.is_empty() {
+        file.durable().await.unwrap();
+    }
+    drop(follower);
+    file.keep().await.unwrap();
+
+    let file = folder.slot().resume().unwrap();
+    assert!(file.record().prefix["sha-256"].bytes > 0);
+    let follower = file.follow(&[Algorithm::Sha256]);
+    file.writer(ByteRange::new(length - 1000, length)).unwrap().write(&bytes[bytes.len() - 1000..]).unwrap();
+    let mut whole = crate::digest::Hasher::new(Algorithm::Sha256);
+    whole.update(&bytes);
+    assert_eq!(follower.digests().await.unwrap(), [whole.finish()]);
+}
+
+const SAVE_STATE_AFTER: u64 = 16 << 20;
+
+#[tokio::test]
+async fn a_missing_record_parks_the_data() {
+    let folder = Folder::new();
+    std::fs::write(folder.0.path().join("f.partial"), "old").unwrap();
+    let slot = folder.slot();
+    assert!(slot.record().is_none());
+    let file = slot.begin(record()).unwrap();
+    assert!(folder.names().contains(&"f.old.partial".to_string()));
+    write(&file, 0, LEN);
+    file.finish(Spot::at(&folder.target()).unwrap(), IfExists::Fail).await.unwrap();
+    assert_eq!(folder.names(), ["f"]);
+}
