@@ -120,10 +120,13 @@ fn sources() -> Vec<Source> {
 fn walk(dir: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
+        if path.file_stem().is_some_and(|name| name == "tests") {
+            // A test module too long for its file is a `tests.rs` or `tests/` beside it: not part of the house.
+            continue;
+        }
         if path.is_dir() {
             walk(&path, into);
-        } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
-            // A test module too long for its file is a `tests.rs` beside it: not part of the house.
+        } else if path.extension().is_some_and(|e| e == "rs") {
             into.push(path);
         }
     }
