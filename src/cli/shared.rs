@@ -28,6 +28,13 @@ pub struct Link {
     #[allow(clippy::option_option)]
     pub netrc: Option<Option<PathBuf>>,
 
+    /// Send these cookies: as 'name=value; …', or from a cookies.txt (Netscape format)
+    ///
+    /// Those written out go to the given origin, those of a file where it says. Cookies that a server sets go back to
+    /// it in any case.
+    #[arg(short = 'b', long = "cookie", value_name = "'K=V'|FILE", value_hint = ValueHint::FilePath)]
+    pub cookies: Vec<String>,
+
     /// Trust the certificates in this PEM file too
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub cacert: Vec<PathBuf>,
@@ -35,6 +42,10 @@ pub struct Link {
     /// Do not check the server's certificate
     #[arg(short = 'k', long)]
     pub insecure: bool,
+
+    /// Follow redirects from https to http
+    #[arg(long)]
+    pub allow_downgrade: bool,
 
     /// Go through this proxy (http, https, socks5, socks5h)
     ///

@@ -1,8 +1,9 @@
 //! From settings to the network's own values: connection options, and what lets us in at the origin of a URL.
 
-use crate::config::Link;
+use crate::config::{Cookies, Link};
 use crate::fault::{Fault, Kind};
-use crate::net::{self, Access, Options};
+use crate::net::{Access, Options};
+use crate::wire::cookies::Jar;
 use crate::wire::netrc;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
@@ -17,6 +18,7 @@ pub fn options(link: &Link) -> Options {
         proxy: link.proxy.clone(),
         ip: link.ip,
         user_agent: link.user_agent.clone(),
+        allow_downgrade: link.allow_downgrade,
     }
 }
 
@@ -27,16 +29,33 @@ pub fn access(link: &Link, url: &mut Url) -> Result<Access, Fault> {
     for (name, value) in &link.headers {
         headers.append(header_name(name)?, header_value(value.expose())?);
     }
+    let mut login = None;
     if !headers.contains_key(AUTHORIZATION) {
         if let Some((user, password)) = &link.login {
-            headers.insert(AUTHORIZATION, net::basic(user, password.expose()));
+            login = Some((user.clone(), password.expose().to_string()));
         } else if let Some(token) = &link.token {
             headers.insert(AUTHORIZATION, header_value(&format!("Bearer {}", token.expose()))?);
-        } else if let Some((user, password)) = from_netrc(link, url)? {
-            headers.insert(AUTHORIZATION, net::basic(&user, &password));
+        } else {
+            login = from_netrc(link, url)?;
         }
     }
-    Ok(Access::new(url, headers))
+    let access = Access::new(url, headers).cookies(cookies(link, url));
+    Ok(match login {
+        Some((user, password)) => access.login(&user, &password),
+        None => access,
+    })
+}
+
+/// The user's cookies: those written out for the origin of `url`, those of files for where they say.
+fn cookies(link: &Link, url: &Url) -> Jar {
+    let mut all = Jar::default();
+    for given in &link.cookies {
+        all.join(match given {
+            Cookies::Pairs(text) => Jar::from_pairs(text.expose(), url).unwrap_or_default(),
+            Cookies::File(text) => Jar::from_netscape(text.expose()).0,
+        });
+    }
+    all
 }
 
 /// The login that the netrc file has for the host of `url`, and for its user where the URL names one. A password in

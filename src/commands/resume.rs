@@ -180,6 +180,7 @@ fn whole_url(one: &Unfinished, record: &Record, given: &crate::config::Link) -> 
     let hint = match first {
         "url" => "its URL holds a secret: give the first command again, with the whole URL".to_string(),
         "header:authorization" => "log in again with -u, --token-file, --netrc or -H 'Authorization: …'".to_string(),
+        "header:cookie" => "give the cookies again with -b".to_string(),
         _ => match first.strip_prefix("header:") {
             Some(header) => format!("give it again with -H '{header}: …'"),
             None => "give the first command again".to_string(),

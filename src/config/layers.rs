@@ -1,18 +1,22 @@
 //! How settings are resolved: the flag, else `ONWARD_KEY` in the environment, else the config file, else the default.
 
 use super::parse::*;
-use super::{Cancel, Command, Demo, Download, Existing, Fetch, Link, Progress, Resume, Secret, Send, Serve, Show};
+use super::{
+    Cancel, Command, Cookies, Demo, Download, Existing, Fetch, Link, Progress, Resume, Secret, Send, Serve, Show,
+};
 use super::{Status, Upload, Work};
 use crate::cli;
 use crate::disk::shown;
 use crate::fault::{Fault, Kind};
 use crate::net::IpChoice;
 use crate::units;
+use crate::wire::cookies::Jar;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use url::Url;
 
 /// A larger config, header, token or URL list file than this is refused, in bytes.
 const MAX_TEXT: u64 = 64 << 20;
@@ -294,6 +298,8 @@ impl<'a> Layers<'a> {
             login: self.login(flags.user.as_deref())?,
             token: self.token(flags.token_file.as_deref())?,
             netrc: self.netrc(flags.netrc)?,
+            cookies: flags.cookies.iter().map(|text| self.cookies(text)).collect::<Result<_, _>>()?,
+            allow_downgrade: flags.allow_downgrade,
             cacert,
             insecure: flags.insecure,
             proxy: self.pick(flags.proxy, "proxy", text)?,
@@ -351,6 +357,24 @@ impl<'a> Layers<'a> {
         let text = self.read(path)?;
         let token = lines(&text).next().ok_or_else(|| usage(format!("there is no token in {}", shown(path))))?;
         Ok(Some(Secret::new(token)))
+    }
+
+    /// As curl has it: with `=` in it these are cookies, else it is a file's name.
+    fn cookies(&self, given: &str) -> Result<Cookies, Fault> {
+        if given.contains('=') {
+            let sample = Url::parse("http://localhost/").expect("a URL");
+            return match Jar::from_pairs(given, &sample) {
+                Some(_) => Ok(Cookies::Pairs(Secret::new(given))),
+                None => Err(usage("-b gives something that is no cookie").hint("write -b 'name=value; other=value'")),
+            };
+        }
+        let path = Path::new(given);
+        let text = self.read(path)?;
+        match Jar::from_netscape(&text) {
+            (_, 0) => Ok(Cookies::File(Secret::new(text))),
+            (_, strange) => Err(usage(format!("{} has {strange} lines that are no cookies", shown(path)))
+                .hint("a cookies.txt (Netscape format) has seven fields a line, parted by tabs")),
+        }
     }
 
     fn netrc(&self, flag: Option<Option<PathBuf>>) -> Result<Option<Secret>, Fault> {

@@ -42,6 +42,15 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Cookies as the user gives them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cookies {
+    /// `name=value; name=value`, for the origin given.
+    Pairs(Secret),
+    /// The text of a Netscape `cookies.txt`; every line says where its cookie may go.
+    File(Secret),
+}
+
 /// How to reach the other side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
@@ -51,12 +60,16 @@ pub struct Link {
     pub login: Option<(String, Secret)>,
     /// Bearer token.
     pub token: Option<Secret>,
+    /// Cookies given by the user.
+    pub cookies: Vec<Cookies>,
     /// The text of the netrc file, where one is to be used.
     pub netrc: Option<Secret>,
     /// More certificate authorities (PEM files).
     pub cacert: Vec<PathBuf>,
     /// Take any certificate.
     pub insecure: bool,
+    /// Follow redirects from https to http.
+    pub allow_downgrade: bool,
     /// The proxy to go through; without one the environment decides.
     pub proxy: Option<String>,
     /// Which addresses to use.
@@ -81,6 +94,8 @@ impl Default for Link {
             headers: Vec::new(),
             login: None,
             token: None,
+            cookies: Vec::new(),
+            allow_downgrade: false,
             netrc: None,
             cacert: Vec::new(),
             insecure: false,

@@ -58,8 +58,7 @@ impl Handshake {
     }
 
     fn request(&self, method: Method, url: Url) -> Request {
-        let headers = self.destination.access.headers_for(&url);
-        Request { headers, ..Request::new(method, url) }.lane(Lane::Own)
+        Request::new(method, url).lane(Lane::Own)
     }
 
     /// A request with a document.
@@ -69,7 +68,7 @@ impl Handshake {
     }
 
     async fn send(&self, request: Request) -> Result<Reply, Fault> {
-        Reply::read(self.net.send(request).await?).await
+        Reply::read(self.net.ask(request, &self.destination.access).await?).await
     }
 
     /// The URL of `place` below the upload of `session`; `None` while the session has none.

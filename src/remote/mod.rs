@@ -12,7 +12,7 @@ use crate::byteset::{ByteSet, IndexSet};
 use crate::chunk::{ByteRange, Layout};
 use crate::digest::{Crc, Digest};
 use crate::fault::{Fault, Kind};
-use crate::net::{Access, Body, Gauge, Lane, Net, Request};
+use crate::net::{Access, Body, Gauge, Lane, Net, Request, login_hint};
 use crate::record::IfExists;
 use crate::wire::{percent, retry_after};
 use std::collections::HashMap;
@@ -372,7 +372,7 @@ async fn discover(net: &Net, destination: &Destination, folder: Url) -> Result<(
     let wait = retry_after::wait(&answer.headers, SystemTime::now());
     Err(match status {
         401 | 403 | 407 | 451 => Fault::status(status, format!("{place} is not open to us: it answered {status}"))
-            .hint("give credentials with -u, --token-file, --netrc or -H"),
+            .hint(login_hint(&answer.headers, destination.access.is_login())),
         408 | 425 | 429 | 500 | 502..=504 => {
             Fault::status(status, format!("{place} answered {status} when asked what it speaks")).wait(wait)
         }

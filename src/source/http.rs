@@ -4,7 +4,7 @@
 use super::{Answer, Ask, Body, Head, Hop, Pending, Source};
 use crate::digest::Algorithm;
 use crate::fault::{Fault, Kind};
-use crate::net::{Access, Lane, Net, Request, Response, shown};
+use crate::net::{Access, Lane, Net, Request, Response, login_hint, shown};
 use crate::wire::content_range::ContentRange;
 use crate::wire::{digest_fields, filename, retry_after, validator};
 use bytes::Bytes;
@@ -60,7 +60,7 @@ impl Source for Http {
     fn ask(&self, ask: Ask) -> Pending<'_, Result<Answer, Fault>> {
         Box::pin(async move {
             let (answer, hops) = self.fetch(&ask).await?;
-            read(answer, hops, &ask, &self.url)
+            read(answer, hops, &ask, self)
         })
     }
 
@@ -105,8 +105,8 @@ fn request(url: Url, ask: &Ask) -> Request {
 }
 
 /// Takes an answer apart.
-fn read(answer: Response, hops: Vec<Hop>, ask: &Ask, url: &Url) -> Result<Answer, Fault> {
-    let mut head = head(&answer, hops, url);
+fn read(answer: Response, hops: Vec<Hop>, ask: &Ask, http: &Http) -> Result<Answer, Fault> {
+    let mut head = head(&answer, hops, &http.url);
     let range = answer.field(CONTENT_RANGE).and_then(ContentRange::parse);
     match (answer.status.as_u16(), ask.from, range) {
         (416, _, range) => {
@@ -123,7 +123,7 @@ fn read(answer: Response, hops: Vec<Hop>, ask: &Ask, url: &Url) -> Result<Answer
             }
         }
         (200, _, _) => whole(answer, head),
-        (status, _, _) => Err(refusal(status, &answer)),
+        (status, _, _) => Err(refusal(status, &answer, &http.access)),
     }
 }
 
@@ -188,7 +188,7 @@ fn whole(answer: Response, mut head: Head) -> Result<Answer, Fault> {
 }
 
 /// The fault that a status other than success means.
-fn refusal(status: u16, answer: &Response) -> Fault {
+fn refusal(status: u16, answer: &Response, access: &Access) -> Fault {
     let reason = answer.status.canonical_reason().unwrap_or("an unknown status");
     let text = format!("{} answered {status} {reason}", host(answer));
     let fault = match status {
@@ -202,7 +202,7 @@ fn refusal(status: u16, answer: &Response) -> Fault {
     };
     let wait = retry_after::wait(&answer.headers, SystemTime::now());
     match status {
-        401 => fault.hint("log in with -u, --token-file or -H"),
+        401 => fault.hint(login_hint(&answer.headers, access.is_login())),
         403 => fault.hint("the link may have expired, or a login is missing (-u, --token-file, -H)"),
         407 => fault.hint("give the proxy's login in --proxy http://user:password@host"),
         _ => fault,

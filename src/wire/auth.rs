@@ -167,6 +167,11 @@ impl DigestChallenge {
         })
     }
 
+    /// Whether both are the same challenge, given once or twice: they share the nonce.
+    pub fn has_nonce_of(&self, other: &Self) -> bool {
+        self.nonce == other.nonce
+    }
+
     /// The value of `Authorization` for one request. `target` is what stands in the request line; `count` begins at 1
     /// and grows by one with each answer to this challenge; `own_nonce` is random text of hexadecimal digits.
     pub fn answer(&self, login: (&str, &str), method: &str, target: &str, count: u32, own_nonce: &str) -> String {

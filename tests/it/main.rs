@@ -3,6 +3,7 @@
 // A test may write a file without ceremony, and ask whether one is there.
 #![allow(clippy::disallowed_methods)]
 
+mod access;
 mod crash;
 mod download;
 mod download_attacks;

@@ -1,0 +1,147 @@
+//! What a request carries, and how it goes out: blocks of a file are read while they are sent, counted, and held back
+//! where a rate is to be kept.
+
+use crate::chunk::ByteRange;
+use bytes::{Bytes, BytesMut};
+use http_body::{Frame, SizeHint};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// Whoever counts bytes on their way and may hold the next ones back.
+pub trait Gauge: Send + Sync {
+    /// `bytes` went by; the answer is how long to wait before the next ones, zero to go on.
+    fn pass(&self, bytes: usize) -> Duration;
+
+    /// How many bytes to move in one go, at most `most`: under a low rate less, so that no wait becomes long.
+    fn frame(&self, most: usize) -> usize {
+        most
+    }
+}
+
+/// The content of a request. Cheap to clone, so that a request can be sent again.
+#[derive(Clone, Default)]
+pub enum Body {
+    /// None.
+    #[default]
+    Empty,
+    /// A few bytes in memory.
+    Bytes(Bytes),
+    /// A part of a file, read while it is sent.
+    File {
+        /// The file; read at given places, so its cursor does not matter.
+        file: Arc<File>,
+        /// Which bytes of it.
+        range: ByteRange,
+        /// Told of every block that is sent.
+        gauge: Arc<dyn Gauge>,
+    },
+    /// Parts in their order, as a form has them: a head, a file's bytes, a tail.
+    Parts(Vec<Body>),
+}
+
+impl Body {
+    /// Its length in bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File { range, .. } => range.len(),
+            Self::Parts(parts) => parts.iter().map(Self::len).sum(),
+        }
+    }
+
+    /// Whether it has no byte.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Waits for `sent` as long as bytes move; `None` once none has for `patience`.
+pub(super) async fn while_moving<F: Future>(sent: F, moved: &AtomicU64, patience: Duration) -> Option<F::Output> {
+    let mut sent = std::pin::pin!(sent);
+    loop {
+        let before = moved.load(Ordering::Relaxed);
+        if let Ok(answer) = tokio::time::timeout(patience, &mut sent).await {
+            return Some(answer);
+        }
+        if moved.load(Ordering::Relaxed) == before {
+            return None;
+        }
+    }
+}
+
+/// A body on its way out.
+pub(super) struct Outgoing {
+    rest: std::collections::VecDeque<Body>,
+    left: u64,
+    moved: Arc<AtomicU64>,
+    pause: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+/// How much of a file is read at once, in bytes.
+const BLOCK: u64 = 128 << 10;
+
+impl Outgoing {
+    pub(super) fn new(body: Body, moved: Arc<AtomicU64>) -> Self {
+        let left = body.len();
+        let rest = match body {
+            Body::Parts(parts) => parts.into(),
+            one => [one].into(),
+        };
+        Self { rest, left, moved, pause: None }
+    }
+
+    /// The next block, and how long to wait after it.
+    fn block(&mut self) -> std::io::Result<Option<(Bytes, Duration)>> {
+        loop {
+            match self.rest.pop_front() {
+                None => return Ok(None),
+                Some(Body::Empty) => {}
+                Some(Body::Bytes(bytes)) if bytes.is_empty() => {}
+                Some(Body::Bytes(bytes)) => return Ok(Some((bytes, Duration::ZERO))),
+                Some(Body::Parts(parts)) => parts.into_iter().rev().for_each(|part| self.rest.push_front(part)),
+                Some(Body::File { range, .. }) if range.is_empty() => {}
+                Some(Body::File { file, range, gauge }) => {
+                    let end = range.end.min(range.start + gauge.frame(BLOCK as usize).max(1) as u64);
+                    let mut block = BytesMut::zeroed((end - range.start) as usize);
+                    file.read_exact_at(&mut block, range.start)?;
+                    let wait = gauge.pass(block.len());
+                    self.rest.push_front(Body::File { file, range: ByteRange::new(end, range.end), gauge });
+                    return Ok(Some((block.freeze(), wait)));
+                }
+            }
+        }
+    }
+}
+
+impl http_body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if let Some(pause) = self.pause.as_mut() {
+            std::task::ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
+        let Some((block, wait)) = self.block()? else { return Poll::Ready(None) };
+        self.moved.fetch_add(block.len() as u64, Ordering::Relaxed);
+        self.left -= block.len() as u64;
+        if !wait.is_zero() {
+            self.pause = Some(Box::pin(tokio::time::sleep(wait)));
+        }
+        Poll::Ready(Some(Ok(Frame::data(block))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}

@@ -1,0 +1,333 @@
+//! The network: the only place that opens outbound connections, and the only one that knows the HTTP client
+//! library. It sends one request and gives one answer; logging in and following redirects are loops of its own.
+//! Foreign errors become faults here.
+
+mod access;
+mod body;
+mod redirect;
+mod words;
+
+pub use access::{Access, login_hint};
+pub use body::{Body, Gauge};
+pub use words::shown;
+
+use crate::fault::{Fault, Kind};
+use body::{Outgoing, while_moving};
+use bytes::{Bytes, BytesMut};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode, Version};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use url::Url;
+use words::{fault_of, host, innermost, silent};
+
+/// Which version of the Internet Protocol may be used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IpChoice {
+    /// Whichever answers.
+    #[default]
+    Any,
+    /// IPv4 only.
+    V4,
+    /// IPv6 only.
+    V6,
+}
+
+/// What holds for all connections of a run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The longest time for a connection, name look-up and TLS included.
+    pub connect_timeout: Duration,
+    /// The longest time without a byte moving, in either direction.
+    pub stall_timeout: Duration,
+    /// Files of certificates in PEM form that are trusted beside the system's.
+    pub cacert: Vec<PathBuf>,
+    /// Whether certificates are not checked at all.
+    pub insecure: bool,
+    /// The proxy for every request, instead of the environment's.
+    pub proxy: Option<String>,
+    /// The version of the Internet Protocol.
+    pub ip: IpChoice,
+    /// What the program calls itself.
+    pub user_agent: String,
+    /// Whether a redirect may lead from https to http.
+    pub allow_downgrade: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(20),
+            cacert: Vec::new(),
+            insecure: false,
+            proxy: None,
+            ip: IpChoice::Any,
+            user_agent: concat!("onward/", env!("CARGO_PKG_VERSION")).into(),
+            allow_downgrade: false,
+        }
+    }
+}
+
+/// Whether a request may share a connection with others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Lane {
+    /// Any connection, an HTTP/2 one shared with other requests included.
+    #[default]
+    Shared,
+    /// An HTTP/1.1 connection of its own: parallel ranges over one HTTP/2 connection would share one TCP flow.
+    Own,
+}
+
+/// One request.
+#[derive(Clone)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// Where to; `user:password@` in it is the caller's to take out (see [`Access`]).
+    pub url: Url,
+    /// The fields, beside those that the client adds itself (Host, Content-Length, User-Agent).
+    pub headers: HeaderMap,
+    /// The content.
+    pub body: Body,
+    /// Whether it may share a connection.
+    pub lane: Lane,
+}
+
+impl Request {
+    /// A request without fields or content.
+    pub fn new(method: Method, url: Url) -> Self {
+        Self { method, url, headers: HeaderMap::new(), body: Body::Empty, lane: Lane::Shared }
+    }
+
+    /// The same with one more field; a value that cannot be sent is left out.
+    pub fn header(mut self, name: HeaderName, value: impl AsRef<[u8]>) -> Self {
+        if let Ok(value) = HeaderValue::from_bytes(value.as_ref()) {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+
+    /// The same with content.
+    pub fn body(mut self, body: Body) -> Self {
+        self.body = body;
+        self
+    }
+
+    /// The same on another lane.
+    pub fn lane(mut self, lane: Lane) -> Self {
+        self.lane = lane;
+        self
+    }
+}
+
+/// The head of an answer, and its content still to come.
+pub struct Response {
+    /// The status.
+    pub status: StatusCode,
+    /// The fields.
+    pub headers: HeaderMap,
+    /// Who answered: the URL of the last hop.
+    pub url: Url,
+    /// The version of HTTP it came by.
+    pub version: Version,
+    inner: reqwest::Response,
+    stall: Duration,
+}
+
+impl Response {
+    /// The next bytes of the content, `None` at its proper end. An end before the announced one is a fault.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Fault> {
+        match tokio::time::timeout(self.stall, self.inner.chunk()).await {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(e)) => Err(fault_of(&e, &self.url)),
+            Err(_) => Err(silent(&self.url, self.stall)),
+        }
+    }
+
+    /// All of the content, refused when it is longer than `at_most` bytes.
+    pub async fn bytes(mut self, at_most: usize) -> Result<Bytes, Fault> {
+        let mut all = BytesMut::new();
+        while let Some(bytes) = self.chunk().await? {
+            if all.len() + bytes.len() > at_most {
+                let text = format!(
+                    "{} answered with more than {at_most} bytes where a short answer was expected",
+                    host(&self.url)
+                );
+                return Err(Fault::new(Kind::Other, text));
+            }
+            all.extend_from_slice(&bytes);
+        }
+        Ok(all.freeze())
+    }
+
+    /// A field as text; `None` when it is missing or not text.
+    pub fn field(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// Builds connections and sends requests over them.
+pub struct Net {
+    options: Options,
+    /// By scheme (https or not) and lane: a client that only speaks http needs no certificates, which matters in a
+    /// container without any, and for the time to the first byte.
+    clients: [OnceLock<reqwest::Client>; 4],
+}
+
+impl Net {
+    /// A network by these rules. Nothing is opened before the first request.
+    pub fn new(options: Options) -> Self {
+        Self { options, clients: Default::default() }
+    }
+
+    /// The rules.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Sends one request and waits for the head of the answer. Redirects are answers like others.
+    pub async fn send(&self, request: Request) -> Result<Response, Fault> {
+        let client = self.client(request.url.scheme() == "https", request.lane)?;
+        let Request { method, url, headers, body, .. } = request;
+        let moved = Arc::new(AtomicU64::new(0));
+        let has_body = !body.is_empty();
+        let mut builder = client.request(method, url.clone()).headers(headers);
+        if has_body {
+            builder = builder.body(reqwest::Body::wrap(Outgoing::new(body, moved.clone())));
+        }
+        let sent = builder.send();
+        let answer = match has_body {
+            false => tokio::time::timeout(self.options.connect_timeout + self.options.stall_timeout, sent)
+                .await
+                .map_err(|_| silent(&url, self.options.stall_timeout))?,
+            true => while_moving(sent, &moved, self.options.connect_timeout + self.options.stall_timeout)
+                .await
+                .ok_or_else(|| silent(&url, self.options.stall_timeout))?,
+        };
+        let mut inner = answer.map_err(|e| fault_of(&e, &url))?;
+        Ok(Response {
+            status: inner.status(),
+            headers: std::mem::take(inner.headers_mut()),
+            version: inner.version(),
+            url,
+            inner,
+            stall: self.options.stall_timeout,
+        })
+    }
+
+    /// Sends a request with what `access` has for its URL, and keeps what the answer sets for later ones. Where the
+    /// server asks for a login in its own way (Digest), the request is sent again so: its content must lie still.
+    /// Redirects are answers like others.
+    pub async fn ask(&self, request: Request, access: &Access) -> Result<Response, Fault> {
+        /// Content larger than this, in bytes, is not sent only to learn how to log in.
+        const LARGE: u64 = 64 << 10;
+        /// Answers to challenges, a nonce that grew too old included.
+        const ANSWERS: usize = 3;
+        if request.body.len() > LARGE && access.is_undecided(&request.url) {
+            let look = Request::new(Method::HEAD, request.url.clone()).lane(request.lane);
+            let mut signed = look;
+            let proof = access.sign(&mut signed);
+            let answer = self.send(signed).await?;
+            access.hear(&answer);
+            // Nothing else than a challenge says anything about the request to come.
+            if answer.status == StatusCode::UNAUTHORIZED {
+                access.answers_challenge(&answer, &proof);
+            }
+        }
+        for _ in 0..ANSWERS {
+            let mut signed = request.clone();
+            let proof = access.sign(&mut signed);
+            let answer = self.send(signed).await?;
+            access.hear(&answer);
+            if !access.answers_challenge(&answer, &proof) {
+                return Ok(answer);
+            }
+            // Read to its end, so that the connection serves for the answer as well; it need not be.
+            let _ = tokio::time::timeout(Duration::from_secs(1), answer.bytes(LARGE as usize)).await;
+        }
+        let mut signed = request;
+        access.sign(&mut signed);
+        let answer = self.send(signed).await?;
+        access.hear(&answer);
+        Ok(answer)
+    }
+
+    fn client(&self, tls: bool, lane: Lane) -> Result<&reqwest::Client, Fault> {
+        let slot = &self.clients[usize::from(tls) * 2 + usize::from(lane == Lane::Own)];
+        if let Some(client) = slot.get() {
+            return Ok(client);
+        }
+        let client = self.build(tls, lane)?;
+        Ok(slot.get_or_init(|| client))
+    }
+
+    fn build(&self, tls: bool, lane: Lane) -> Result<reqwest::Client, Fault> {
+        let options = &self.options;
+        let mut builder = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
+            .connect_timeout(options.connect_timeout)
+            .user_agent(&options.user_agent)
+            .tls_danger_accept_invalid_certs(options.insecure);
+        if lane == Lane::Own || !tls {
+            builder = builder.http1_only();
+        }
+        builder = match options.ip {
+            IpChoice::Any => builder,
+            IpChoice::V4 => builder.local_address(std::net::IpAddr::from([0, 0, 0, 0])),
+            IpChoice::V6 => builder.local_address(std::net::IpAddr::from([0u16; 8])),
+        };
+        if let Some(proxy) = &options.proxy {
+            let proxy = reqwest::Proxy::all(proxy).map_err(|_| Fault::new(Kind::Usage, "the proxy is not a URL"))?;
+            builder = builder.proxy(proxy.no_proxy(reqwest::NoProxy::from_env()));
+        }
+        let proxied_by_tls = options.proxy.as_deref().is_some_and(|p| p.starts_with("https"))
+            || ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
+                .iter()
+                .any(|name| std::env::var(name).is_ok_and(|value| value.starts_with("https")));
+        if !tls && !proxied_by_tls {
+            return finish(builder.tls_certs_only([]));
+        }
+        let certs = self.certificates()?;
+        finish(if certs.is_empty() { builder } else { builder.tls_certs_merge(certs) })
+    }
+
+    fn certificates(&self) -> Result<Vec<reqwest::Certificate>, Fault> {
+        let mut all = Vec::new();
+        for path in &self.options.cacert {
+            let pem = std::fs::read(path).map_err(|e| crate::disk::fault("read", path, &e))?;
+            let certs = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
+            if certs.is_empty() {
+                let text = format!("{} holds no certificate in PEM form", crate::disk::shown(path));
+                return Err(Fault::new(Kind::Local, text));
+            }
+            all.extend(certs);
+        }
+        Ok(all)
+    }
+}
+
+fn finish(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Fault> {
+    builder.build().map_err(|e| {
+        Fault::new(Kind::Local, format!("cannot set up the HTTP client: {}", innermost(&e)))
+            .hint("for https a set of CA certificates is needed: install ca-certificates, or give --cacert FILE")
+    })
+}
+
+/// Scheme, host and port: what a secret is bound to (RFC 6454; another port is another origin).
+pub fn same_origin(a: &Url, b: &Url) -> bool {
+    a.scheme() == b.scheme() && a.host() == b.host() && a.port_or_known_default() == b.port_or_known_default()
+}
+
+fn percent_decode(text: &str) -> String {
+    let bytes = crate::wire::percent::decode(text.as_bytes()).unwrap_or_else(|| text.as_bytes().to_vec());
+    String::from_utf8_lossy(&bytes).into_owned()
+}

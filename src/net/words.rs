@@ -1,0 +1,63 @@
+//! The network's errors in words of our own: what happened, seen from the user, and of which kind it is.
+
+use crate::fault::{Fault, Kind};
+use std::time::Duration;
+use url::Url;
+
+/// A URL for people, logs and records: secrets masked, control characters are escaped by the URL itself.
+pub fn shown(url: &Url) -> String {
+    crate::wire::mask::masked(url)
+}
+
+pub(super) fn host(url: &Url) -> String {
+    match (url.host_str(), url.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (Some(host), None) => host.to_string(),
+        _ => "the server".into(),
+    }
+}
+
+pub(super) fn silent(url: &Url, patience: Duration) -> Fault {
+    Fault::new(Kind::Network, format!("{} sent nothing for {} s", host(url), patience.as_secs()))
+}
+
+/// The fault that an error of the HTTP library means.
+pub(super) fn fault_of(error: &reqwest::Error, url: &Url) -> Fault {
+    let cause = innermost(error);
+    let host = host(url);
+    if cause.contains("invalid peer certificate") || cause.contains("CertNotValid") {
+        let text = format!("{host} could not be trusted: {cause}");
+        return Fault::new(Kind::Untrusted, text)
+            .hint("check the name and the clock; --cacert FILE trusts one more authority");
+    }
+    if error.is_builder() || error.is_request() && cause.contains("invalid URL") {
+        return Fault::new(Kind::Usage, format!("this request cannot be made: {cause}"));
+    }
+    if error.is_timeout() && error.is_connect() {
+        return Fault::new(Kind::Network, format!("{host} could not be reached in time"));
+    }
+    if error.is_connect() {
+        return Fault::new(Kind::Network, format!("cannot connect to {host}: {cause}"));
+    }
+    if error.is_body() || error.is_decode() {
+        return Fault::new(Kind::Network, format!("{host} broke off in the middle: {cause}"));
+    }
+    Fault::new(Kind::Network, format!("{host} did not answer: {cause}"))
+}
+
+/// The words of the first cause: what libraries wrap around it tells a user nothing.
+pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut at = error;
+    while let Some(next) = at.source() {
+        at = next;
+    }
+    let text = at.to_string();
+    text.split(" (os error")
+        .next()
+        .unwrap_or(&text)
+        .chars()
+        .flat_map(char::escape_default)
+        .collect::<String>()
+        .replace("\\'", "'")
+        .replace("\\\"", "\"")
+}
