@@ -45,6 +45,10 @@ pub struct Download {
     #[arg(long, value_name = "ALG:HEX")]
     pub checksum: Option<String>,
 
+    /// Find each file's digest in this list, as SHA256SUMS files are (GNU or BSD lines)
+    #[arg(long, value_name = "FILE|URL", conflicts_with = "checksum", value_hint = ValueHint::FilePath)]
+    pub checksum_file: Option<String>,
+
     /// Replace an existing file, once the new one is complete
     #[arg(long, conflicts_with = "no_clobber")]
     pub overwrite: bool,

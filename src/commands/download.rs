@@ -1,7 +1,7 @@
 //! `onward download`: each URL a transfer of its own, all on one thread.
 
-use super::link;
 use super::run::{Deadline, block_on, policy};
+use super::{checksums, link};
 use crate::config::{self, Fetch};
 use crate::disk;
 use crate::engine::pace::Pace;
@@ -35,7 +35,7 @@ pub fn run(settings: config::Download, observer: &Arc<dyn Observer>, stop: &Stop
     block_on(all(settings, observer.clone(), stop.clone()))?
 }
 
-async fn all(settings: config::Download, observer: Arc<dyn Observer>, stop: Stop) -> Result<(), Fault> {
+async fn all(mut settings: config::Download, observer: Arc<dyn Observer>, stop: Stop) -> Result<(), Fault> {
     let deadline = Deadline::start(&settings.link, &stop);
     let net = Rc::new(Net::new(link::options(&settings.link)));
     let tools = Tools {
@@ -48,6 +48,9 @@ async fn all(settings: config::Download, observer: Arc<dyn Observer>, stop: Stop
         hosts: Rc::default(),
         large: Arc::new(Semaphore::new(settings.work.jobs.max(1) as usize)),
     };
+    if let Err(fault) = checksums::look_up(&mut settings, &net, &tools).await {
+        return Err(deadline.name(fault));
+    }
     let settings = Rc::new(settings);
     let turns = Arc::new(Semaphore::new(AT_ONCE.max(settings.work.jobs as usize)));
     let mut transfers = JoinSet::new();
@@ -114,6 +117,7 @@ async fn one(
         chunk_size: settings.work.chunk_size,
         connections: settings.work.connections,
         checksum: fetch.checksum.clone(),
+        checksum_by: fetch.checksum_by.clone(),
         existing: match fetch.existing {
             config::Existing::Refuse => Existing::Refuse,
             config::Existing::Replace => Existing::Replace,

@@ -46,6 +46,13 @@ pub fn access(link: &Link, url: &mut Url) -> Result<Access, Fault> {
     })
 }
 
+/// What of `link` may go to a place that is not the one the user gave logins and headers for: what says itself where it
+/// belongs, which are the netrc file and files of cookies.
+pub fn elsewhere(link: &Link) -> Link {
+    let own = link.cookies.iter().filter(|given| matches!(given, Cookies::File(_))).cloned().collect();
+    Link { headers: Vec::new(), login: None, token: None, cookies: own, ..link.clone() }
+}
+
 /// The user's cookies: those written out for the origin of `url`, those of files for where they say.
 fn cookies(link: &Link, url: &Url) -> Jar {
     let mut all = Jar::default();

@@ -1,6 +1,7 @@
 //! One file a subcommand, wiring only; here the one place that knows which is which, and the runtimes they run on.
 
 mod cancel;
+mod checksums;
 mod completions;
 mod demo;
 pub mod download;

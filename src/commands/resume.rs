@@ -66,6 +66,7 @@ fn plan(settings: Resume) -> Plan {
             files: Vec::new(),
             first: 0,
             dir: PathBuf::from("."),
+            checksum_file: None,
             create_dirs: false,
             dry_run: false,
             least: None,
@@ -106,7 +107,7 @@ impl Plan {
         match record.kind {
             Kind::Download => {
                 let (output, checksum) = (Some(one.file()), record.checksum.clone());
-                self.download.files.push(Fetch { url, output, checksum, existing, trust });
+                self.download.files.push(Fetch { url, output, checksum, checksum_by: None, existing, trust });
             }
             Kind::Upload => self.upload.files.push(Send { source: one.file(), dest: url, existing, trust }),
             Kind::Receive => {}

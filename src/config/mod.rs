@@ -6,6 +6,7 @@
 //! in `limit-rate = "16M"`; the environment's is `ONWARD_LIMIT_RATE`.
 
 mod layers;
+mod link;
 mod parse;
 
 pub use layers::{Surroundings, load, resolve};
@@ -136,6 +137,30 @@ pub struct Work {
     pub no_restart: bool,
 }
 
+/// A list of checksums.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChecksumFile {
+    /// A file that was read.
+    Text {
+        /// Its path, safe to print.
+        name: String,
+        /// What it holds.
+        text: String,
+    },
+    /// One to be fetched.
+    Url(Url),
+}
+
+impl ChecksumFile {
+    /// Its own name, the last part of its path: it may tell the algorithm.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Text { name, .. } => name.rsplit('/').next().unwrap_or_default().to_string(),
+            Self::Url(url) => crate::wire::filename::of_url(url),
+        }
+    }
+}
+
 /// One file to download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetch {
@@ -145,6 +170,8 @@ pub struct Fetch {
     pub output: Option<PathBuf>,
     /// The digest the content must have.
     pub checksum: Option<Digest>,
+    /// Whose it is, where a file says so.
+    pub checksum_by: Option<String>,
     /// What to do about a file that is already there.
     pub existing: Existing,
     /// Whether a record that somebody else may have written is believed.
@@ -158,6 +185,8 @@ pub struct Download {
     pub files: Vec<Fetch>,
     /// The event id of the first of them.
     pub first: FileId,
+    /// Where the digests of all files are listed.
+    pub checksum_file: Option<ChecksumFile>,
     /// The folder to write into; an `output` that is relative is joined to it.
     pub dir: PathBuf,
     /// Create that folder if it is not there.

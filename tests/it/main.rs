@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod access;
+mod checksum_file;
 mod crash;
 mod download;
 mod download_attacks;

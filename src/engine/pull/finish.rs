@@ -17,8 +17,9 @@ use std::path::Path;
 impl Transfer<'_> {
     /// The digests this content is held to, and whose they are: the user's first.
     pub(super) fn digests_wanted(&self, head: &Head) -> Vec<(Digest, String)> {
+        let by = self.order.checksum_by.as_deref().unwrap_or("user");
         let mut wanted: Vec<(Digest, String)> =
-            self.order.checksum.iter().map(|digest| (digest.clone(), "user".to_string())).collect();
+            self.order.checksum.iter().map(|digest| (digest.clone(), by.to_string())).collect();
         // One of the server's is enough, and the strongest comes first.
         if let Some(offer) = head
             .digests

@@ -61,6 +61,8 @@ pub struct Order {
     pub connections: Option<u32>,
     /// The digest the content must have.
     pub checksum: Option<Digest>,
+    /// Whose it is, where that is not the user.
+    pub checksum_by: Option<String>,
     /// What to do about a finished file of that name.
     pub existing: Existing,
     /// Whether changed content is a failure instead of a reason to start over.
