@@ -32,6 +32,8 @@ pub enum Kind {
     NotFound,
     /// This machine's files: full, no permission, a target that exists.
     Local,
+    /// Other content has the name at the remote, and nobody asked to replace it.
+    Exists,
     /// Another process is at it.
     Held,
     /// It may have happened or not, and nobody can tell.
@@ -119,6 +121,7 @@ impl Fault {
             Kind::Integrity => "run the same command again to fetch what is wrong once more",
             Kind::Refused if matches!(self.status, Some(401)) => "log in with -u, --token-file, --netrc or -H",
             Kind::NotFound => "check the URL",
+            Kind::Exists => "--overwrite replaces it, --no-clobber leaves it alone, --name chooses another name",
             Kind::Local => "mend that and run the same command again",
             Kind::Held => "wait for it, or end it; `onward status` names it",
             Kind::Unknown => "look at the server, then run the same command again",
@@ -153,7 +156,7 @@ fn exit_code(kind: Kind) -> u8 {
         Kind::Integrity => 5,
         Kind::Refused => 6,
         Kind::NotFound => 7,
-        Kind::Local => 8,
+        Kind::Local | Kind::Exists => 8,
         Kind::Held => 9,
         Kind::Unknown => 10,
     }

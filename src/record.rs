@@ -110,6 +110,27 @@ pub enum IfExists {
     Replace,
 }
 
+/// What a user wants when a finished file has the name already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Existing {
+    /// Refuse, unless it is shown to be the same content.
+    #[default]
+    Refuse,
+    /// Replace it, at the very end.
+    Replace,
+    /// Leave it alone and count it as done.
+    Keep,
+}
+
+impl From<Existing> for IfExists {
+    fn from(wish: Existing) -> Self {
+        match wish {
+            Existing::Replace => Self::Replace,
+            Existing::Refuse | Existing::Keep => Self::Fail,
+        }
+    }
+}
+
 /// One unfinished transfer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {

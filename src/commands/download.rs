@@ -7,7 +7,7 @@ use crate::disk;
 use crate::engine::pace::Pace;
 use crate::engine::pour::{self, pour};
 use crate::engine::pull::{self, Into, Tools, pull};
-use crate::engine::{Existing, Stop};
+use crate::engine::Stop;
 use crate::event::{Event, FileId, Observer, Outcome};
 use crate::fault::{Fault, Kind};
 use crate::net::{self, Net};
@@ -118,11 +118,7 @@ async fn one(
         connections: settings.work.connections,
         checksum: fetch.checksum.clone(),
         checksum_by: fetch.checksum_by.clone(),
-        existing: match fetch.existing {
-            config::Existing::Refuse => Existing::Refuse,
-            config::Existing::Replace => Existing::Replace,
-            config::Existing::Keep => Existing::Keep,
-        },
+        existing: fetch.existing,
         no_restart: settings.work.no_restart,
         remote_time: settings.remote_time,
         strict: settings.strict,

@@ -6,13 +6,13 @@
 
 use super::unfinished::{self, Search, Unfinished};
 use super::{download, link, upload};
-use crate::config::{Download, Existing, Fetch, Resume, Send, Upload, parse_url};
+use crate::config::{Download, Fetch, Resume, Send, Upload, parse_url};
 use crate::disk::shown;
 use crate::engine::Stop;
 use crate::event::{Event, FileId, Observer};
 use crate::fault::{Fault, Kind as FaultKind};
 use crate::net;
-use crate::record::{IfExists, Kind, Record};
+use crate::record::{Existing, IfExists, Kind, Record};
 use crate::report::{NO_FILE, Report};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use crate::chunk::DEFAULT_CHUNK;
 use crate::commands::link;
 use crate::commands::run::{self, Deadline};
-use crate::config::{Existing, Link, Send, Upload};
+use crate::config::{Link, Send, Upload};
 use crate::disk::shown;
 use crate::engine::Stop;
 use crate::engine::pace::Pace;
@@ -11,7 +11,7 @@ use crate::engine::push::{self, Ground, Job};
 use crate::event::{Event, FileId, Observer};
 use crate::fault::{Fault, Kind};
 use crate::net::Net;
-use crate::record::{IfExists, Record};
+use crate::record::Record;
 use crate::remote::{Destination, Remotes};
 use crate::wire::names;
 use std::collections::VecDeque;
@@ -124,11 +124,7 @@ fn prepared(file: FileId, send: &Send, settings: &Upload) -> Result<Job, Fault> 
         file,
         source: send.source.clone(),
         destination: Destination { url, access },
-        if_exists: match send.existing {
-            Existing::Replace => IfExists::Replace,
-            Existing::Refuse | Existing::Keep => IfExists::Fail,
-        },
-        keep_existing: send.existing == Existing::Keep,
+        existing: send.existing,
         chunk_size: settings.work.chunk_size,
         connections: settings.work.connections,
         no_restart: settings.work.no_restart,

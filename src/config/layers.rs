@@ -2,12 +2,13 @@
 
 use super::parse::*;
 use super::{
-    Cancel, ChecksumFile, Command, Demo, Download, Existing, Fetch, Progress, Resume, Secret, Send, Serve, Show,
+    Cancel, ChecksumFile, Command, Demo, Download, Fetch, Progress, Resume, Secret, Send, Serve, Show,
 };
 use super::{Status, Upload, Work};
 use crate::cli;
 use crate::disk::shown;
 use crate::fault::{Fault, Kind};
+use crate::record::Existing;
 use crate::units;
 use std::collections::BTreeMap;
 use std::fmt;

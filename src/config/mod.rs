@@ -15,6 +15,7 @@ pub use parse::parse_url;
 use crate::digest::Digest;
 use crate::event::FileId;
 use crate::net::IpChoice;
+use crate::record::Existing;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -110,18 +111,6 @@ impl Default for Link {
             retries: Some(10),
         }
     }
-}
-
-/// What to do about a finished file of the same name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Existing {
-    /// Refuse, unless it is the same content.
-    #[default]
-    Refuse,
-    /// Replace it, at the very end.
-    Replace,
-    /// Leave it alone and count it as done.
-    Keep,
 }
 
 /// How a file is moved, whichever way.

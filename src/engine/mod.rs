@@ -21,18 +21,6 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-/// What to do about a finished file of the same name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Existing {
-    /// Refuse, unless it is shown to be the same content.
-    #[default]
-    Refuse,
-    /// Replace it, at the very end.
-    Replace,
-    /// Leave it alone and count it as done.
-    Keep,
-}
-
 /// Processor time this process has used.
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);

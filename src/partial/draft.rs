@@ -5,8 +5,7 @@
 use super::recorder::Shared;
 use crate::chunk::{ByteRange, Layout};
 use crate::digest::{Crc, RunningCrc};
-use crate::disk;
-use crate::fault::{Fault, Kind};
+use crate::fault::Fault;
 use std::sync::Arc;
 
 /// Writes consecutive bytes of a range that nobody else may write.
@@ -22,14 +21,7 @@ pub struct Draft {
 
 impl Draft {
     pub(super) fn claim(shared: &Arc<Shared>, range: ByteRange) -> Option<Self> {
-        let mut state = shared.lock();
-        state.settle();
-        if range.is_empty() || state.ledger.held().touches(range) || state.claimed.touches(range) {
-            return None;
-        }
-        state.claimed.insert(range);
-        let layout = state.ledger.layout();
-        drop(state);
+        let layout = shared.lock().claim(range)?;
         let (runs, running) = (Vec::new(), RunningCrc::default());
         Some(Self { shared: shared.clone(), layout, claim: range, at: range.start, runs, running })
     }
@@ -41,14 +33,8 @@ impl Draft {
 
     /// Writes the next bytes. They do not count yet.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        if bytes.len() as u64 > self.claim.end - self.at {
-            return Err(Fault::new(Kind::Network, "more bytes came than were promised"));
-        }
-        if let Some(lost) = self.shared.lost() {
-            return Err(lost);
-        }
-        disk::write_at(&self.shared.data, bytes, self.at)
-            .map_err(|e| disk::fault("write", &self.shared.place.data, &e))?;
+        self.shared.may_write(bytes, ByteRange::new(self.at, self.claim.end))?;
+        self.shared.put(bytes, self.at)?;
         for piece in self.layout.split(ByteRange::new(self.at, self.at + bytes.len() as u64)) {
             let inside = (piece.start - self.at) as usize..(piece.end - self.at) as usize;
             self.running.update(&bytes[inside]);

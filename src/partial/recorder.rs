@@ -5,6 +5,7 @@ use super::ledger::Ledger;
 use super::writer::OpenRun;
 use super::{Place, held};
 use crate::byteset::ByteSet;
+use crate::chunk::{ByteRange, Layout};
 use crate::disk;
 use crate::fault::{Fault, Kind};
 use crate::record::{Piece, PrefixHash, Record};
@@ -105,6 +106,17 @@ impl State {
         run.lock().unwrap_or_else(PoisonError::into_inner).settle(&mut self.ledger);
     }
 
+    /// Reserves `range` for one writer and tells how the file is cut. `None`: some of it is there already, or is
+    /// somebody else's.
+    pub fn claim(&mut self, range: ByteRange) -> Option<Layout> {
+        self.settle();
+        if range.is_empty() || self.ledger.held().touches(range) || self.claimed.touches(range) {
+            return None;
+        }
+        self.claimed.insert(range);
+        Some(self.ledger.layout())
+    }
+
     /// Whether no more bytes will come.
     pub fn is_stopped(&self) -> bool {
         self.stop
@@ -153,6 +165,19 @@ impl Shared {
             true => self.lock().lost.clone(),
             false => None,
         }
+    }
+
+    /// Whether `bytes` fit into what is left of a claim, in a file that can still be saved.
+    pub fn may_write(&self, bytes: &[u8], left: ByteRange) -> Result<(), Fault> {
+        if bytes.len() as u64 > left.len() {
+            return Err(Fault::new(Kind::Network, "more bytes came than were promised"));
+        }
+        self.lost().map_or(Ok(()), Err)
+    }
+
+    /// Writes `bytes` where they belong; the ledger is not told.
+    pub fn put(&self, bytes: &[u8], at: u64) -> Result<(), Fault> {
+        disk::write_at(&self.data, bytes, at).map_err(|e| disk::fault("write", &self.place.data, &e))
     }
 
     fn lose(&self, state: &mut State, fault: Fault) {

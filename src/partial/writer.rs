@@ -4,8 +4,7 @@ use super::ledger::Ledger;
 use super::recorder::Shared;
 use crate::chunk::{ByteRange, Layout};
 use crate::digest::RunningCrc;
-use crate::disk;
-use crate::fault::{Fault, Kind};
+use crate::fault::Fault;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes that a writer has written and the ledger has not been told of yet; always within one chunk.
@@ -40,14 +39,9 @@ pub struct Writer {
 impl Writer {
     pub(super) fn claim(shared: &Arc<Shared>, range: ByteRange) -> Option<Self> {
         let mut state = shared.lock();
-        state.settle();
-        if range.is_empty() || state.ledger.held().touches(range) || state.claimed.touches(range) {
-            return None;
-        }
-        state.claimed.insert(range);
+        let layout = state.claim(range)?;
         let run = Arc::new(Mutex::new(OpenRun { start: range.start, crc: RunningCrc::default() }));
         state.open.push(run.clone());
-        let layout = state.ledger.layout();
         drop(state);
         Some(Self { shared: shared.clone(), run, layout, start: range.start, at: range.start, end: range.end })
     }
@@ -71,12 +65,7 @@ impl Writer {
 
     /// Writes the next bytes. They count when this returns.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        if bytes.len() as u64 > self.end - self.at {
-            return Err(Fault::new(Kind::Network, "more bytes came than were promised"));
-        }
-        if let Some(lost) = self.shared.lost() {
-            return Err(lost);
-        }
+        self.shared.may_write(bytes, ByteRange::new(self.at, self.end))?;
         let mut rest = bytes;
         // The ledger hears of every chunk that is complete: whoever hashes the prefix waits for that.
         while !rest.is_empty() {
@@ -95,8 +84,7 @@ impl Writer {
 
     fn write_in_chunk(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
-        disk::write_at(&self.shared.data, bytes, self.at)
-            .map_err(|e| disk::fault("write", &self.shared.place.data, &e))?;
+        self.shared.put(bytes, self.at)?;
         run.crc.update(bytes);
         self.at += bytes.len() as u64;
         Ok(())

@@ -292,7 +292,7 @@ fn a_name_that_is_taken_by_other_content() {
     let served = Served::start(&world, &["--allow-overwrite"]);
     std::fs::write(served.root.join("f"), "other").unwrap();
     let refused = upload(&world, &served.url("f"), &[]).run();
-    refused.exits(6).says("--overwrite");
+    refused.exits(8).says("--overwrite");
     assert_eq!(moved_before(&refused), 0);
     let kept = upload(&world, &served.url("f"), &["--no-clobber"]).run();
     kept.exits(0).says("left alone");

@@ -187,7 +187,7 @@ fn a_damaged_piece_is_sent_again() {
 #[test]
 fn refusals_are_told_in_the_servers_words_and_leave_nothing() {
     for (status, slug, code) in [
-        (409, "exists", 6),
+        (409, "exists", 8),
         (401, "unauthorized", 6),
         (403, "forbidden", 6),
         (507, "no-space", 6),
@@ -243,7 +243,7 @@ fn a_name_taken_at_the_end_keeps_the_upload_whole() {
         _ => Act::Honest,
     });
     let ended = upload(&world, &receiver, &[]);
-    ended.exits(6).says("keeps the upload whole");
+    ended.exits(8).says("keeps the upload whole").says("--overwrite");
     let ended = upload(&world, &receiver, &[]);
     arrives(&world, &receiver, &content, &ended);
     assert_eq!(receiver.sent(), 3 * CHUNK, "nothing is sent again");

@@ -4,7 +4,6 @@ use super::{Attempt, Transfer, shown_place};
 use crate::chunk::ByteRange;
 use crate::digest::{Algorithm, Digest};
 use crate::disk::{self, Spot};
-use crate::engine::Existing;
 use crate::event::{Event, Outcome};
 use crate::fault::{Fault, Kind};
 use crate::partial::{Follower, PartialFile};
@@ -99,10 +98,7 @@ impl Transfer<'_> {
             }
             None => self.sampled.then(|| "overlap".to_string()),
         };
-        let if_exists = match self.order.existing {
-            Existing::Replace => IfExists::Replace,
-            Existing::Refuse | Existing::Keep => IfExists::Fail,
-        };
+        let if_exists = IfExists::from(self.order.existing);
         let (moved, already) = (self.moved, self.already);
         let validator = file.record().validator;
         if self.order.remote_time {

@@ -11,7 +11,7 @@ mod open;
 use super::crew::Least;
 use super::pace::Pace;
 use super::retry::{Backoff, Next, Policy, jitter};
-use super::{Existing, Stop, overlap};
+use super::{Stop, overlap};
 use crate::chunk::{ByteRange, DEFAULT_CHUNK, Layout};
 use crate::digest::{Algorithm, Digest};
 use crate::disk;
@@ -21,7 +21,7 @@ use crate::memory::finished::Memory;
 use crate::memory::hosts::Hosts;
 use crate::partial::{PartialFile, Place, Slot};
 use crate::plan::{Now, Plan, plan};
-use crate::record::{IfExists, Kind as RecordKind, Record};
+use crate::record::{Existing, Kind as RecordKind, Record};
 use crate::source::{Body, Head, Source};
 use crate::units;
 use crate::wire::validator::Form;
@@ -353,10 +353,7 @@ impl Transfer<'_> {
         record.needs = self.order.needs.clone();
         record.validator = head.validator.clone();
         record.checksum = self.order.checksum.clone();
-        record.if_exists = match self.order.existing {
-            Existing::Replace => IfExists::Replace,
-            Existing::Refuse | Existing::Keep => IfExists::Fail,
-        };
+        record.if_exists = self.order.existing.into();
         record
     }
 

@@ -37,7 +37,7 @@ use crate::fault::{Fault, Kind};
 use crate::net::shown;
 use crate::partial::ledger::Ledger;
 use crate::partial::record_file::RecordFile;
-use crate::record::{IfExists, Record};
+use crate::record::{Existing, Record};
 use crate::remote::{Closed, Destination, Held, Manifest, Published, Remote, Remotes, Repeat, Session, State, Terms};
 use keeper::Keeper;
 use local::{Beside, Source};
@@ -80,9 +80,7 @@ pub struct Job {
     /// Where to.
     pub destination: Destination,
     /// What to do when the name is taken.
-    pub if_exists: IfExists,
-    /// A finished file of that name, whatever its content, counts as done.
-    pub keep_existing: bool,
+    pub existing: Existing,
     /// The chunk size asked for, in bytes; a record that is gone on with has its own.
     pub chunk_size: Option<u64>,
     /// Connections, where a number is asked for.
@@ -214,7 +212,7 @@ impl<'a> Upload<'a> {
         let url = shown(&job.destination.url);
         let mut record = Record::new(crate::record::Kind::Upload, url, "", layout.chunk_size());
         record.length = Some(length);
-        record.if_exists = job.if_exists;
+        record.if_exists = job.existing.into();
         record.needs = job.destination.access.names();
         record.stamp = Some(source.stamp().clone());
         Ok(Self {
@@ -265,7 +263,7 @@ impl<'a> Upload<'a> {
             self.voice.detail(format!("the chunk size stays at {} bytes: the upload began with it", saved.chunk_size));
         }
         let mut session = Session(saved.session.clone());
-        if saved.if_exists != self.job.if_exists {
+        if saved.if_exists != self.job.existing.into() {
             // Told by opening anew under the same key.
             session.0.remove("upload");
         }
@@ -273,7 +271,7 @@ impl<'a> Upload<'a> {
         self.begun = true;
         self.session = Rc::new(session);
         self.ledger = Ledger::from_record(&saved, disk::boot_id());
-        self.record = Record { if_exists: self.job.if_exists, needs: self.record.needs.clone(), ..saved };
+        self.record = Record { if_exists: self.job.existing.into(), needs: self.record.needs.clone(), ..saved };
         Ok(())
     }
 
@@ -310,7 +308,7 @@ impl<'a> Upload<'a> {
     fn manifest(&self) -> Manifest {
         Manifest {
             layout: self.ledger.layout(),
-            if_exists: self.job.if_exists,
+            if_exists: self.job.existing.into(),
             modified: self.source.modified(),
             md5: self.digest(Algorithm::Md5).cloned(),
             want: self.want(),
@@ -406,7 +404,7 @@ impl<'a> Upload<'a> {
         match closed {
             Closed::Published(published) => Ok(Step::Done(published)),
             Closed::Pending(wait) => Ok(Step::Check(wait)),
-            Closed::Taken(fault) => Err(fault.kept("the server keeps the upload whole")),
+            Closed::Taken(fault) => Err(self.name_taken(fault).kept("the server keeps the upload whole")),
             Closed::Gone => Ok(Step::Anew("the server no longer knows this upload".into())),
             Closed::Missing(missing) => {
                 self.round("the server misses bytes that it said it had")?;
@@ -461,24 +459,26 @@ impl<'a> Upload<'a> {
 
     /// A finished file has the name. It may be the same content: then that is what was wanted.
     async fn taken(&mut self, length: Option<u64>, fault: Fault) -> Result<Step, Fault> {
-        if self.job.keep_existing {
+        if self.job.existing == Existing::Keep {
             self.voice.warn("a file of that name is there and is left alone");
             return Ok(Step::Done(Published { place: self.remote.place(), digests: Vec::new() }));
         }
         let known = self.digest(Algorithm::Md5).is_some();
         let can_be_same = length.is_none_or(|length| length == self.source.length());
         if known || !can_be_same || self.remote.identify().is_none() {
-            // Who asked to replace it and was refused is better served by the server's own words.
-            let hint = match self.job.if_exists {
-                IfExists::Fail => {
-                    Some("--overwrite replaces it, --no-clobber leaves it alone, --name chooses another name".into())
-                }
-                IfExists::Replace => fault.hint,
-            };
-            return Err(Fault { hint, ..fault });
+            return Err(self.name_taken(fault));
         }
         self.hash_whole().await?;
         Ok(Step::Open)
+    }
+
+    /// The fault that other content has the name. Who asked to replace it and was refused is better served by the
+    /// server's own words.
+    fn name_taken(&self, fault: Fault) -> Fault {
+        match self.job.existing {
+            Existing::Replace => fault,
+            Existing::Refuse | Existing::Keep => Fault { kind: Kind::Exists, hint: None, ..fault },
+        }
     }
 
     fn done(&mut self, published: Published) -> Result<Outcome, Fault> {
@@ -499,7 +499,7 @@ impl<'a> Upload<'a> {
             let (alg, digest) = (digest.algorithm.to_string(), digest.hex());
             self.voice.tell(Event::Verified { alg, digest, by: "server".into() });
         }
-        let already = match (self.job.keep_existing, self.ledger.held().is_empty()) {
+        let already = match (self.job.existing == Existing::Keep, self.ledger.held().is_empty()) {
             (true, true) => 0,
             (false, true) => self.source.length(),
             (_, false) => self.already,

@@ -206,7 +206,7 @@ fn all_that_can_be_said_at_the_end() {
     let taken = World::new(500_000, Shape::Set);
     taken.fake.closes.borrow_mut().push_back(Closed::Taken(Fault::status(409, "taken")));
     let fault = taken.run().unwrap_err();
-    assert_eq!((fault.kind, fault.kept.as_deref()), (Kind::Refused, Some("the server keeps the upload whole")));
+    assert_eq!((fault.kind, fault.kept.as_deref()), (Kind::Exists, Some("the server keeps the upload whole")));
     taken.run().unwrap();
     assert_eq!(taken.sent(), 500_000, "nothing is sent again");
     let damaged = World::new(500_000, Shape::Set);
@@ -256,9 +256,9 @@ fn a_taken_name_is_refused_or_left_alone() {
     world.fake.taken.set(true);
     let fault = world.run().unwrap_err();
     assert_eq!(fault.status, Some(409));
-    assert!(fault.hint.unwrap().contains("--overwrite"));
+    assert!(fault.next().unwrap().contains("--overwrite"));
     assert_eq!(std::fs::read_dir(world.dir.path()).unwrap().count(), 1, "nothing was begun, so nothing is left");
-    let world = World { job: Job { keep_existing: true, ..world.job.clone() }, ..world };
+    let world = World { job: Job { existing: Existing::Keep, ..world.job.clone() }, ..world };
     assert_eq!(world.run().unwrap().moved, 0);
 }
 
