@@ -1,9 +1,7 @@
 //! How settings are resolved: the flag, else `ONWARD_KEY` in the environment, else the config file, else the default.
 
 use super::parse::*;
-use super::{
-    Cancel, ChecksumFile, Command, Demo, Download, Fetch, Progress, Resume, Secret, Send, Serve, Show,
-};
+use super::{Cancel, ChecksumFile, Command, Demo, Download, Fetch, Progress, Resume, Secret, Send, Serve, Show};
 use super::{Status, Upload, Work};
 use crate::cli;
 use crate::disk::shown;
