@@ -60,6 +60,13 @@ pub enum Event {
         /// The length in bytes, where known.
         total: Option<u64>,
     },
+    /// Which protocol is spoken, where that had to be found out or chosen.
+    Protocol {
+        /// Its name, as in `--protocol`.
+        name: String,
+        /// What is spoken, for people.
+        about: String,
+    },
     /// An earlier run's bytes are used: `offset` of them are there.
     Resumed {
         /// Bytes that are there.

@@ -158,6 +158,8 @@ pub struct Record {
     pub within: Vec<Piece>,
     /// Chunks of which the remote holds bytes of an older version of the source (upload): they are sent anew.
     pub stale: IndexSet,
+    /// What was being sent to a remote that appends (upload): once its answer is lost, nobody knows whether it arrived.
+    pub sent: Option<Piece>,
     /// Runs that are written and not yet durable; they count only under `recent_boot`.
     pub recent: Vec<Piece>,
     /// The boot id under which `recent` counts.
@@ -226,6 +228,8 @@ struct Text {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     within: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    sent: Option<SentText>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     recent: Option<RecentText>,
     #[serde(default, skip_serializing_if = "is_no_validator")]
     validator: Validator,
@@ -243,6 +247,13 @@ struct Text {
     session: toml::Table,
     #[serde(flatten)]
     extra: toml::Table,
+}
+
+/// What was on its way: its bytes, and their sum in 16 hexadecimal digits.
+#[derive(Serialize, Deserialize)]
+struct SentText {
+    bytes: String,
+    sum: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -284,6 +295,7 @@ impl Record {
             done_sums: Vec::new(),
             within: Vec::new(),
             stale: IndexSet::new(),
+            sent: None,
             recent: Vec::new(),
             recent_boot: None,
             updated: SystemTime::UNIX_EPOCH,
@@ -359,6 +371,10 @@ impl Record {
             stale: self.stale.to_string(),
             updated: datetime(self.updated),
             within: within.into_iter().map(|(index, runs)| (index, runs.to_string())).collect(),
+            sent: self.sent.map(|piece| SentText {
+                bytes: ByteSet::of(piece.range).to_string(),
+                sum: sums_to_text([piece.sum].into_iter()),
+            }),
             recent: self
                 .recent_boot
                 .as_ref()
@@ -440,6 +456,14 @@ impl Text {
             let ranges = runs.runs().flat_map(|run| layout.split(run)).collect::<Vec<_>>();
             record.recent = pieces(ranges, &sums_from_text(&hashes.recent)?)?;
             record.recent_boot = Some(recent.boot);
+        }
+        if let Some(sent) = self.sent {
+            let runs = ByteSet::parse(&sent.bytes).map_err(|e| damaged(&e.to_string()))?;
+            let sound = runs.end() <= layout.length() && runs.runs().flat_map(|run| layout.split(run)).count() <= 1;
+            if !sound {
+                return Err(damaged("what it says was sent is no part"));
+            }
+            record.sent = pieces(runs.runs().collect(), &sums_from_text(&sent.sum)?)?.pop();
         }
         if record.done_sums.len() as u64 > record.done.len() {
             return Err(damaged("it has more hashes than chunks"));
@@ -531,6 +555,7 @@ mod tests {
         record.recent_boot = Some("b".into());
         record.updated = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         record.stale = IndexSet::parse("7").unwrap();
+        record.sent = Some(Piece { range: ByteRange::new(600, 608), sum: 9 });
         record.validator.etag = Some("\"5f3c-abc\"".into());
         record.checksum = Digest::parse("md5:25f9e794323b453885f5181f1b624d0b");
         record.session.insert("upload".into(), "https://example.org/u/1".into());
@@ -567,6 +592,9 @@ mod tests {
             ("kind = \"download\"", "kind = \"steal\""),
             ("length = 1005", "length = -1"),
             ("505-519", "505-1005"),
+            ("600-607", "600-1005"),
+            ("600-607", "600-615"),
+            ("600-607", "600-601,604-607"),
         ] {
             let text = good.replace(from, to);
             if text != good {

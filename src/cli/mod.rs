@@ -15,11 +15,11 @@ pub use cancel::Cancel;
 pub use completions::{Completions, Man};
 pub use demo::Demo;
 pub use download::Download;
-pub use resume::Resume;
+pub use resume::{Assume, Resume};
 pub use serve::Serve;
 pub use shared::{Link, ProgressStyle, Retries, Show, retries};
 pub use status::Status;
-pub use upload::Upload;
+pub use upload::{Upload, protocol};
 
 use crate::fault::EXIT_CODES;
 use clap::builder::styling::{AnsiColor, Styles};

@@ -1,7 +1,7 @@
 //! `onward resume`.
 
 use super::{Link, Show};
-use clap::{Args, ValueHint};
+use clap::{Args, ValueEnum, ValueHint};
 use std::path::PathBuf;
 
 /// The flags of `onward resume`.
@@ -35,6 +35,14 @@ pub struct Resume {
     #[arg(long)]
     pub no_restart: bool,
 
+    /// Send uploads anew, and have the server forget what of them has arrived
+    #[arg(long, conflicts_with = "assume")]
+    pub restart: bool,
+
+    /// What became of a part that was never answered: `stored`, go on behind it; `lost`, send it again
+    #[arg(long, value_name = "FATE")]
+    pub assume: Option<Assume>,
+
     /// How to reach the other side.
     #[command(flatten)]
     pub link: Link,
@@ -42,4 +50,13 @@ pub struct Resume {
     /// What to show.
     #[command(flatten)]
     pub show: Show,
+}
+
+/// What a person knows of a part that was sent and never answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Assume {
+    /// The server has it
+    Stored,
+    /// The server does not have it
+    Lost,
 }

@@ -1,7 +1,9 @@
 //! `onward upload`.
 
 use super::{Link, Show};
+use crate::remote::{Protocol, Wish};
 use crate::units;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueHint};
 use std::path::PathBuf;
 
@@ -41,6 +43,14 @@ pub struct Upload {
     #[arg(long)]
     pub no_clobber: bool,
 
+    /// Speak this protocol [default: auto, whichever the server announces]
+    #[arg(long, value_name = "NAME", value_parser = protocols())]
+    pub protocol: Option<Wish>,
+
+    /// Forget an unfinished upload of it, here and at the server, and begin anew
+    #[arg(long)]
+    pub restart: bool,
+
     /// How to reach the other side.
     #[command(flatten)]
     pub link: Link,
@@ -48,4 +58,19 @@ pub struct Upload {
     /// What to show.
     #[command(flatten)]
     pub show: Show,
+}
+
+/// The names that `--protocol` takes.
+fn protocols() -> impl TypedValueParser<Value = Wish> {
+    let names = ["auto"].into_iter().chain(Protocol::ALL.map(Protocol::name));
+    PossibleValuesParser::new(names).try_map(|name| protocol(&name))
+}
+
+/// Reads `auto` or a protocol's name.
+pub fn protocol(name: &str) -> Result<Wish, String> {
+    match (name, Protocol::from_name(name)) {
+        ("auto", _) => Ok(Wish::Auto),
+        (_, Some(protocol)) => Ok(Wish::Only(protocol)),
+        _ => Err(format!("auto or one of {} is wanted", Protocol::ALL.map(Protocol::name).join(", "))),
+    }
 }

@@ -13,6 +13,7 @@ use crate::event::{Event, FileId, Observer};
 use crate::fault::{Fault, Kind as FaultKind};
 use crate::net;
 use crate::record::{Existing, IfExists, Kind, Record};
+use crate::remote::Manner;
 use crate::report::{NO_FILE, Report};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,7 +76,15 @@ fn plan(settings: Resume) -> Plan {
             work: settings.work.clone(),
             link: settings.link.clone(),
         },
-        upload: Upload { files: Vec::new(), first: 0, work: settings.work.clone(), link: settings.link.clone() },
+        upload: Upload {
+            files: Vec::new(),
+            first: 0,
+            restart: settings.restart,
+            assume: settings.assume,
+            manner: Manner::default(),
+            work: settings.work.clone(),
+            link: settings.link.clone(),
+        },
         problems,
         received: 0,
     };
@@ -109,7 +118,9 @@ impl Plan {
                 let (output, checksum) = (Some(one.file()), record.checksum.clone());
                 self.download.files.push(Fetch { url, output, checksum, checksum_by: None, existing, trust });
             }
-            Kind::Upload => self.upload.files.push(Send { source: one.file(), dest: url, existing, trust }),
+            Kind::Upload => {
+                self.upload.files.push(Send { source: one.file(), dest: url, base: None, existing, trust });
+            }
             Kind::Receive => {}
         }
         Ok(())
@@ -208,6 +219,8 @@ mod tests {
             recursive: false,
             to: Vec::new(),
             trust: Vec::new(),
+            restart: false,
+            assume: None,
             work: Work::default(),
             link: Link::default(),
         }

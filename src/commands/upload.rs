@@ -12,7 +12,7 @@ use crate::event::{Event, FileId, Observer};
 use crate::fault::{Fault, Kind};
 use crate::net::Net;
 use crate::record::Record;
-use crate::remote::{Destination, Remotes};
+use crate::remote::{Destination, Manner, Remotes, Wish};
 use crate::wire::names;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -30,7 +30,7 @@ pub fn run(settings: Upload, observer: &Arc<dyn Observer>, stop: &Stop) -> Resul
 
 async fn all(settings: &Upload, observer: &Arc<dyn Observer>, stop: &Stop) -> Result<(), Fault> {
     let deadline = Deadline::start(&settings.link, stop);
-    let ground = Rc::new(ground(&settings.link, observer, stop));
+    let ground = Rc::new(ground(&settings.link, settings.manner.clone(), observer, stop));
     let mut waiting: VecDeque<(FileId, &Send)> = (settings.first..).zip(&settings.files).collect();
     let (mut running, mut large, mut small) = (JoinSet::new(), 0, 0);
     loop {
@@ -77,18 +77,19 @@ pub fn forget(record: &Record, through: &Link, observer: &Arc<dyn Observer>, sto
     let access = link::access(through, &mut url)?;
     run::block_on(async {
         let deadline = Deadline::start(through, stop);
-        let ground = ground(through, observer, stop);
-        push::abandon(Destination { url, access }, record, &ground).await.map_err(|fault| deadline.name(fault))
+        let ground = ground(through, Manner::default(), observer, stop);
+        push::abandon(Destination { url, base: None, access }, record, &ground).await.map_err(|fault| deadline.name(fault))
     })?
 }
 
-fn ground(through: &Link, observer: &Arc<dyn Observer>, stop: &Stop) -> Ground {
+fn ground(through: &Link, manner: Manner, observer: &Arc<dyn Observer>, stop: &Stop) -> Ground {
     Ground {
-        remotes: Rc::new(Remotes::new(Rc::new(Net::new(link::options(through))))),
+        remotes: Rc::new(Remotes::new(Rc::new(Net::new(link::options(through))), manner)),
         pace: Pace::new(through.limit_rate),
         observer: observer.clone(),
         stop: stop.clone(),
         policy: run::policy(through),
+        hosts: Rc::default(),
     }
 }
 
@@ -120,14 +121,25 @@ fn prepared(file: FileId, send: &Send, settings: &Upload) -> Result<Job, Fault> 
     }
     let mut url = send.dest.clone();
     let access = link::access(&settings.link, &mut url)?;
+    let mut base = send.base.clone();
+    if let Some(base) = &mut base {
+        // The login in it is in `access`, too.
+        let _ = (base.set_username(""), base.set_password(None));
+    }
     Ok(Job {
         file,
         source: send.source.clone(),
-        destination: Destination { url, access },
+        destination: Destination { url, base, access },
         existing: send.existing,
         chunk_size: settings.work.chunk_size,
         connections: settings.work.connections,
         no_restart: settings.work.no_restart,
         trust: send.trust,
+        protocol: match settings.manner.protocol {
+            Wish::Auto => None,
+            Wish::Only(protocol) => Some(protocol.name()),
+        },
+        restart: settings.restart,
+        assume: settings.assume,
     })
 }

@@ -5,8 +5,10 @@ use super::{Cancel, ChecksumFile, Command, Demo, Download, Fetch, Progress, Resu
 use super::{Status, Upload, Work};
 use crate::cli;
 use crate::disk::shown;
+use crate::engine::push::Assume;
 use crate::fault::{Fault, Kind};
 use crate::record::Existing;
+use crate::remote::Manner;
 use crate::units;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +19,7 @@ use std::time::Duration;
 /// A larger config, header, token or URL list file than this is refused, in bytes.
 const MAX_TEXT: u64 = 64 << 20;
 /// The settings that the config file and `ONWARD_*` variables may give.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "cacert",
     "chunk-size",
     "connect-timeout",
@@ -27,6 +29,7 @@ const KEYS: [&str; 12] = [
     "limit-rate",
     "max-time",
     "progress",
+    "protocol",
     "proxy",
     "retries",
     "user-agent",
@@ -198,7 +201,7 @@ impl<'a> Layers<'a> {
                 last.to_str().map(str::to_string).ok_or_else(|| usage(format!("{} is not a URL", shown(&last))))?
             }
         };
-        let dest = parse_url(&dest)?;
+        let given = parse_url(&dest)?;
         if sources.is_empty() {
             return Err(usage("there is nothing to upload").hint("onward upload FILE... URL"));
         }
@@ -206,19 +209,23 @@ impl<'a> Layers<'a> {
             return Err(usage("--name belongs to one file, and there is more than one"));
         }
         let existing = existing(flags.overwrite, flags.no_clobber);
-        let folder = sources.len() > 1 || flags.name.is_some() || dest.path().ends_with('/');
+        let folder = sources.len() > 1 || flags.name.is_some() || given.path().ends_with('/');
         let mut files: Vec<Send> = Vec::new();
         for source in sources {
-            let dest = if folder { remote_name(&dest, &source, flags.name.as_deref())? } else { dest.clone() };
+            let dest = if folder { remote_name(&given, &source, flags.name.as_deref())? } else { given.clone() };
             if let Some(other) = files.iter().find(|other| other.dest == dest) {
                 let text = format!("{} and {} would both become one remote file", shown(&other.source), shown(&source));
                 return Err(usage(text).hint("upload one of them with --name"));
             }
-            files.push(Send { source, dest, existing, trust: false });
+            files.push(Send { source, dest, base: Some(given.clone()), existing, trust: false });
         }
+        let protocol = self.pick(flags.protocol, "protocol", cli::protocol)?.unwrap_or_default();
         Ok(Upload {
             files,
             first: 0,
+            restart: flags.restart,
+            assume: None,
+            manner: Manner { protocol },
             work: self.work(flags.connections, flags.jobs, flags.chunk_size, false)?,
             link: self.link(flags.link)?,
         })
@@ -230,6 +237,11 @@ impl<'a> Layers<'a> {
             recursive: flags.recursive,
             to: flags.to,
             trust: flags.trust,
+            restart: flags.restart,
+            assume: flags.assume.map(|assume| match assume {
+                cli::Assume::Stored => Assume::Stored,
+                cli::Assume::Lost => Assume::Lost,
+            }),
             work: self.work(flags.connections, flags.jobs, None, flags.no_restart)?,
             link: self.link(flags.link)?,
         })

@@ -13,9 +13,11 @@ pub use layers::{Surroundings, load, resolve};
 pub use parse::parse_url;
 
 use crate::digest::Digest;
+use crate::engine::push::Assume;
 use crate::event::FileId;
 use crate::net::IpChoice;
 use crate::record::Existing;
+use crate::remote::Manner;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -201,6 +203,8 @@ pub struct Send {
     pub source: PathBuf,
     /// The URL it is to have.
     pub dest: Url,
+    /// The destination as it was given, where it was.
+    pub base: Option<Url>,
     /// What to do about a remote file that is already there.
     pub existing: Existing,
     /// Whether a record that somebody else may have written is believed.
@@ -214,6 +218,12 @@ pub struct Upload {
     pub files: Vec<Send>,
     /// The event id of the first of them.
     pub first: FileId,
+    /// Forget what earlier runs have begun, here and at the server.
+    pub restart: bool,
+    /// What to believe of parts that nobody can say the fate of.
+    pub assume: Option<Assume>,
+    /// How servers are spoken to.
+    pub manner: Manner,
     /// How.
     pub work: Work,
     /// Through what.
@@ -231,6 +241,10 @@ pub struct Resume {
     pub to: Vec<String>,
     /// Records to follow although they may have been planted.
     pub trust: Vec<PathBuf>,
+    /// Send unfinished uploads anew, whatever of them has arrived.
+    pub restart: bool,
+    /// What to believe of parts that nobody can say the fate of.
+    pub assume: Option<Assume>,
     /// How. The chunk size is the record's.
     pub work: Work,
     /// Through what.

@@ -1,5 +1,5 @@
-//! What was learned about a host and holds for its next file too: which form of `If-Range` it honours, and how many
-//! connections it allows.
+//! What was learned about a host and holds for its next file too: which form of `If-Range` it honours, how many
+//! connections it allows, and how large a request it takes.
 
 use super::{Note, Notes};
 use crate::wire::validator::Form;
@@ -19,6 +19,9 @@ pub struct Host {
     /// The most connections it has not refused; `None` while no refusal was seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<u32>,
+    /// The largest request body that passed after a larger one was refused (413), in bytes; `None` while none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<u64>,
     /// When that was learned, in seconds since 1970.
     pub learned: u64,
 }
@@ -44,10 +47,17 @@ impl Hosts {
     /// Writes down what a transfer has learned, where it is news.
     pub fn learn(&self, host: &str, form: Form, connections: Option<u32>) {
         let known = self.get(host);
+        let body = known.as_ref().and_then(|known| known.body);
         let before = known.map_or((Form::Tag, None), |known| (known.form, known.connections));
         if before != (form, connections) {
-            self.0.put(Host { host: host.to_string(), form, connections, learned: now() });
+            self.0.put(Host { host: host.to_string(), form, connections, body, learned: now() });
         }
+    }
+
+    /// Writes down that `host` takes request bodies of `bytes` bytes and no larger ones.
+    pub fn learn_body(&self, host: &str, bytes: u64) {
+        let (form, connections) = self.get(host).map_or((Form::Tag, None), |known| (known.form, known.connections));
+        self.0.put(Host { host: host.to_string(), form, connections, body: Some(bytes), learned: now() });
     }
 }
 

@@ -113,7 +113,7 @@ impl Handshake {
             Some(file) => self.local(&reply.url, file)?,
             None => self.place(),
         };
-        Ok(Published { place, digests: status.digests.0.clone() })
+        Ok(Published { place, digests: status.digests.0.clone(), shows: None })
     }
 
     /// The session and state of a reply that names its upload.
@@ -279,11 +279,18 @@ impl Remote for Handshake {
         self.destination.url.clone()
     }
 
+    fn about(&self) -> String {
+        "the onward handshake: chunks in any order, each proven".into()
+    }
+
     fn terms(&self) -> Terms {
         Terms {
             order: Order::Any,
             part: 1..=u64::MAX,
+            uniform: None,
+            keeps_cut: false,
             multiple: 1,
+            chunk: None,
             chunk_max: self.limits.chunk_max,
             parallel: usize::MAX,
             replace: true,

@@ -12,21 +12,21 @@ use crate::byteset::{ByteSet, IndexSet};
 use crate::chunk::{ByteRange, Layout};
 use crate::digest::{Crc, Digest};
 use crate::fault::{Fault, Kind};
-use crate::net::{Access, Body, Gauge, Lane, Net, Request, login_hint};
+use crate::net::{Access, Body, Gauge};
 use crate::record::IfExists;
-use crate::wire::{percent, retry_after};
-use std::collections::HashMap;
+use crate::wire::percent;
 use std::fs::File;
 use std::future::Future;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::sync::Mutex;
 use url::Url;
 
+mod choose;
 pub mod handshake;
+
+pub use choose::{Manner, Protocol, Remotes, Wish};
 
 /// What a call to a remote gives. Uploads run on one thread, so futures need not be `Send`.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + 'a>>;
@@ -75,8 +75,14 @@ pub struct Terms {
     /// Bytes of one part; the last part of a file may be shorter. A part never crosses a chunk's border, so the
     /// chunk size is a multiple of the least part.
     pub part: RangeInclusive<u64>,
+    /// Every part but the last of the file has exactly this many bytes, where the remote insists on it.
+    pub uniform: Option<u64>,
+    /// Whether of a part that was cut on its way the front counts: then little is lost by large ones.
+    pub keeps_cut: bool,
     /// Every part is a multiple of this many bytes, the last one of a chunk excepted.
     pub multiple: u64,
+    /// The chunk size in bytes where nobody asks for one; `None` leaves it to the file's length.
+    pub chunk: Option<u64>,
     /// The largest chunk size in bytes, where there is a limit.
     pub chunk_max: Option<u64>,
     /// Parts that may be under way at once.
@@ -145,6 +151,9 @@ pub struct Published {
     pub place: Url,
     /// Digests of the whole as the remote computed them.
     pub digests: Vec<Digest>,
+    /// How much its word is worth where it shows no digest: `"size"`, or `"sha-1 of every part"`; `None`: it only says
+    /// that the file exists.
+    pub shows: Option<String>,
 }
 
 /// How far an upload is, at [`Remote::open`] and [`Remote::held`].
@@ -230,6 +239,11 @@ pub trait Remote {
     /// The protocol's name, for people and for the record.
     fn protocol(&self) -> &'static str;
 
+    /// What is spoken with this server, for people: the protocol, its version and what matters of its abilities.
+    fn about(&self) -> String {
+        self.protocol().into()
+    }
+
     /// The destination: what it was told to be, or what the remote said.
     fn place(&self) -> Url;
 
@@ -296,92 +310,11 @@ pub trait Digests {
 pub struct Destination {
     /// The URL of the file to be, logins taken out.
     pub url: Url,
+    /// The destination to the letter, where this run was given it: a protocol whose uploads are made at one URL, whatever
+    /// the files are called, makes them there.
+    pub base: Option<Url>,
     /// What the user gave for its origin.
     pub access: Access,
-}
-
-/// The protocols there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Protocol {
-    Handshake,
-}
-
-impl Protocol {
-    const ALL: [Self; 1] = [Self::Handshake];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Handshake => handshake::NAME,
-        }
-    }
-}
-
-/// Finds the remotes of a run. Each folder is asked once what it speaks, however many files go into it.
-pub struct Remotes {
-    net: Rc<Net>,
-    /// Held while one asks: the others wait for that answer instead of asking too.
-    known: Mutex<HashMap<Url, (Protocol, Announced)>>,
-}
-
-impl Remotes {
-    /// Nothing was asked yet.
-    pub fn new(net: Rc<Net>) -> Self {
-        Self { net, known: Mutex::default() }
-    }
-
-    /// The remote for a destination: by the saved session's protocol where there is one, else by what the server
-    /// announces when it is asked (`OPTIONS`). This is the one place where it is decided which protocol it is.
-    pub async fn choose(&self, destination: Destination, saved: Option<&Session>) -> Result<Rc<dyn Remote>, Fault> {
-        let saved = saved.and_then(|session| session.text("protocol"));
-        let known = saved.and_then(|name| Protocol::ALL.into_iter().find(|protocol| protocol.name() == name));
-        if let (Some(name), None) = (saved, known) {
-            let text = format!("this upload was begun by the protocol {name:?}, which this onward does not speak");
-            return Err(Fault::new(Kind::Other, text).hint("continue it with the version of onward that began it"));
-        }
-        let (protocol, announced) = match known {
-            Some(protocol) => {
-                (protocol, Announced { folder: folder(&destination.url)?, fields: http::HeaderMap::new() })
-            }
-            None => self.announced(&destination).await?,
-        };
-        match protocol {
-            Protocol::Handshake => Ok(Rc::new(handshake::Handshake::new(self.net.clone(), destination, &announced)?)),
-        }
-    }
-
-    async fn announced(&self, destination: &Destination) -> Result<(Protocol, Announced), Fault> {
-        let folder = folder(&destination.url)?;
-        let mut known = self.known.lock().await;
-        if let Some(found) = known.get(&folder) {
-            return Ok(found.clone());
-        }
-        let found = discover(&self.net, destination, folder.clone()).await?;
-        known.insert(folder, found.clone());
-        Ok(found)
-    }
-}
-
-/// Asks the destination's folder what it speaks. Gives what was announced and the folder that answered.
-async fn discover(net: &Net, destination: &Destination, folder: Url) -> Result<(Protocol, Announced), Fault> {
-    let request = Request::new(http::Method::OPTIONS, folder).lane(Lane::Own);
-    let answer = net.fetch(request, &destination.access, &mut |_, _, _| {}).await?;
-    if handshake::announced(&answer.headers) {
-        return Ok((Protocol::Handshake, Announced { folder: answer.url, fields: answer.headers }));
-    }
-    let (status, place) = (answer.status.as_u16(), crate::net::shown(&destination.url));
-    let wait = retry_after::wait(&answer.headers, SystemTime::now());
-    Err(match status {
-        401 | 403 | 407 | 451 => Fault::status(status, format!("{place} is not open to us: it answered {status}"))
-            .hint(login_hint(&answer.headers, destination.access.is_login())),
-        408 | 425 | 429 | 500 | 502..=504 => {
-            Fault::status(status, format!("{place} answered {status} when asked what it speaks")).wait(wait)
-        }
-        _ => Fault::new(
-            Kind::Refused,
-            format!("{place} takes no uploads that this onward knows how to make (it answered {status})"),
-        )
-        .hint("start `onward serve DIR` at the other end, or check the URL"),
-    })
 }
 
 /// What a server said about itself.

@@ -9,6 +9,7 @@
 //! | event | keys |
 //! |---|---|
 //! | `started` | `direction` (`download`, `upload`), `remote`, `total` |
+//! | `protocol` | `name` (as in `--protocol`), `about`: by which protocol an upload is made |
 //! | `resumed` | `offset` (bytes that are there), `total` |
 //! | `redirect` | `from`, `to`, `status` |
 //! | `hashing` | `done`, `total`; at most five a second a file |
@@ -78,6 +79,7 @@ fn body(event: &Event, seen: Option<&Seen>) -> (&'static str, Pairs) {
             let direction = if *direction == Direction::Upload { "upload" } else { "download" };
             ("started", vec![("direction", text(direction)), ("remote", text(remote)), ("total", (*total).into())])
         }
+        Event::Protocol { name, about } => ("protocol", vec![("name", text(name)), ("about", text(about))]),
         Event::Resumed { offset, total } => ("resumed", vec![("offset", (*offset).into()), ("total", (*total).into())]),
         Event::Redirect { from, to, status } => {
             ("redirect", vec![("from", text(from)), ("to", text(to)), ("status", (*status).into())])

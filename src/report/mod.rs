@@ -153,7 +153,7 @@ impl Choice {
             _ if self.quiet => false,
             Event::Warning { .. } => true,
             Event::Detail { .. } => self.verbose,
-            Event::Redirect { .. } => json || self.verbose,
+            Event::Redirect { .. } | Event::Protocol { .. } => json || self.verbose,
             _ => self.style != Style::None,
         }
     }

@@ -71,6 +71,11 @@ pub fn started(seen: &Seen) -> String {
     format!("{verb}{size} {way} {}", seen.remote)
 }
 
+/// By which protocol an upload is made.
+pub fn protocol(about: &str) -> String {
+    format!("speaking {about}")
+}
+
 /// That an earlier run's bytes are used.
 pub fn resumed(offset: u64, total: Option<u64>) -> String {
     match total {

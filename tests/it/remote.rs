@@ -158,8 +158,8 @@ impl<'a> Hand<'a> {
 
 async fn connect(target: &dyn Target, name: &str, saved: Option<&Session>) -> Rc<dyn Remote> {
     let url = target.url(name).parse().unwrap();
-    let destination = Destination { url, access: Access::default() };
-    Remotes::new(Rc::new(Net::new(Default::default()))).choose(destination, saved).await.unwrap()
+    let destination = Destination { url, base: None, access: Access::default() };
+    Remotes::new(Rc::new(Net::new(Default::default())), Default::default()).choose(destination, saved).await.unwrap()
 }
 
 /// How many bytes the remote says that it holds.

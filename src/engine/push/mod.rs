@@ -16,6 +16,7 @@
 //! 6. *Killed between the remote's "published" and the record's removal*: the next run asks, hears "complete", and
 //!    removes the record.
 
+mod begin;
 mod keeper;
 mod local;
 mod patience;
@@ -25,7 +26,6 @@ mod settle;
 mod tests;
 mod transfer;
 
-use crate::chunk::{Layout, MAX_CHUNKS};
 use crate::digest::{Algorithm, Digest};
 use crate::disk;
 use crate::engine::Stop;
@@ -34,11 +34,17 @@ use crate::engine::pace::Pace;
 use crate::engine::retry::Policy;
 use crate::event::{Direction, Event, FileId, Observer, Outcome};
 use crate::fault::{Fault, Kind};
+use crate::memory::hosts::Hosts;
 use crate::net::shown;
 use crate::partial::ledger::Ledger;
 use crate::partial::record_file::RecordFile;
+<<<<<<< HEAD
 use crate::record::{Existing, Record};
 use crate::remote::{Closed, Destination, Held, Manifest, Published, Remote, Remotes, Repeat, Session, State, Terms};
+=======
+use crate::record::{IfExists, Record};
+use crate::remote::{Closed, Destination, Manifest, Published, Remote, Remotes, Repeat, Session, State, Terms};
+>>>>>>> 142f595 (Which protocol an upload speaks is chosen in one place; what nobody knows the fate of is marked before it leaves)
 use keeper::Keeper;
 use local::{Beside, Source};
 use patience::{Patience, Voice};
@@ -68,6 +74,8 @@ pub struct Ground {
     pub stop: Stop,
     /// When to try again.
     pub policy: Policy,
+    /// What is remembered of hosts.
+    pub hosts: Rc<Hosts>,
 }
 
 /// One file to send.
@@ -89,6 +97,21 @@ pub struct Job {
     pub no_restart: bool,
     /// Whether a record that somebody else may have written is believed.
     pub trust: bool,
+    /// The protocol that must be spoken, where one is asked for.
+    pub protocol: Option<&'static str>,
+    /// What an earlier run has begun is forgotten, here and at the remote.
+    pub restart: bool,
+    /// What is to be believed of a part of which nobody can say whether it has arrived.
+    pub assume: Option<Assume>,
+}
+
+/// What a person knows of a part that was sent and never answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assume {
+    /// The remote has it.
+    Stored,
+    /// It has not.
+    Lost,
 }
 
 /// Sends the file of `job`. Runs on a `LocalSet`: pieces are tasks of this thread.
@@ -117,9 +140,17 @@ async fn send(
         voice.warn(problem);
     }
     let mut patience = Patience::new(ground.policy, ground.stop.clone(), voice.clone());
-    let saved = file.record().filter(|record| record.url == place).cloned();
-    let session = saved.as_ref().map(|record| Session(record.session.clone()));
+    let mut saved = file.record().filter(|record| record.url == place).cloned();
+    let mut session = saved.as_ref().map(|record| Session(record.session.clone()));
+    if job.restart && saved.take().is_some() {
+        session = begin::forgotten(session.as_ref(), &connect, &patience, &voice).await?;
+    }
     let remote = patience.insist(async || connect(session.as_ref()).await).await?;
+    if let Some(asked) = job.protocol.filter(|asked| *asked != remote.protocol()) {
+        let text = format!("this upload was begun by the protocol {}, not by {asked}", remote.protocol());
+        return Err(Fault::new(Kind::Usage, text).hint("--restart forgets what was begun"));
+    }
+    voice.tell(Event::Protocol { name: remote.protocol().into(), about: remote.about() });
     let mut upload = Upload::new(job, ground, source, remote, patience, voice)?;
     let mut keeper = Keeper::new(file);
     // What fails before the record is adopted leaves it as it is.
@@ -208,7 +239,7 @@ impl<'a> Upload<'a> {
     ) -> Result<Self, Fault> {
         let terms = remote.terms();
         let length = source.length();
-        let layout = layout(job, &terms, length)?;
+        let layout = begin::layout(job, &terms, length)?;
         let url = shown(&job.destination.url);
         let mut record = Record::new(crate::record::Kind::Upload, url, "", layout.chunk_size());
         record.length = Some(length);
@@ -218,7 +249,7 @@ impl<'a> Upload<'a> {
         Ok(Self {
             session: Rc::new(remote.prepare()),
             ledger: Ledger::new(layout),
-            pieces: Pieces::new(&terms, ground.pace.rate()),
+            pieces: Pieces::new(&terms, ground.pace.rate(), begin::body_limit(job, ground)),
             meter: Meter::new(Instant::now(), 0, Some(length)),
             digests: Vec::new(),
             beside: None,
@@ -242,6 +273,7 @@ impl<'a> Upload<'a> {
         })
     }
 
+<<<<<<< HEAD
     /// Goes on with an earlier run's record where the source still has its length.
     async fn adopt(&mut self, saved: Option<Record>) -> Result<(), Fault> {
         let Some(saved) = saved.filter(|record| !record.session.is_empty()) else { return Ok(()) };
@@ -275,6 +307,8 @@ impl<'a> Upload<'a> {
         Ok(())
     }
 
+=======
+>>>>>>> 142f595 (Which protocol an upload speaks is chosen in one place; what nobody knows the fate of is marked before it leaves)
     /// From step to step until it is done.
     async fn live(&mut self, keeper: &mut Keeper) -> Result<Outcome, Fault> {
         self.hash_if_small()?;
@@ -354,7 +388,7 @@ impl<'a> Upload<'a> {
     /// A file that is gone in a moment is not worth a record's syncs: if it takes longer, or fails, it gets one. What a
     /// kill in that moment leaves at the server holds less than this, and expires.
     fn keeps_from_the_start(&self) -> bool {
-        self.found || self.source.length() > TINY
+        self.found || self.source.length() > TINY || self.terms.repeat == Repeat::Appends
     }
 
     /// The step that a state of the remote asks for.
@@ -375,22 +409,12 @@ impl<'a> Upload<'a> {
                 }
                 if std::mem::take(&mut self.doubt) {
                     self.is_settled(&standing.held)?;
+                    self.record.sent = None;
                 }
                 self.reconcile(standing.held, trust && !standing.joined).await?;
                 Ok(Step::Send)
             }
         }
-    }
-
-    /// Whether a part that may have arrived is settled by what the remote says: one that appends and cannot tell would
-    /// store it twice.
-    fn is_settled(&self, held: &Held) -> Result<(), Fault> {
-        if *held != Held::Unknown || self.terms.repeat == Repeat::Safe {
-            return Ok(());
-        }
-        let text =
-            format!("a part of {} left and no answer came, and this server cannot say whether it arrived", self.name());
-        Err(Fault::new(Kind::Unknown, text).hint("`onward cancel` forgets this upload; then send the file anew"))
     }
 
     async fn close(&mut self) -> Result<Step, Fault> {
@@ -461,7 +485,7 @@ impl<'a> Upload<'a> {
     async fn taken(&mut self, length: Option<u64>, fault: Fault) -> Result<Step, Fault> {
         if self.job.existing == Existing::Keep {
             self.voice.warn("a file of that name is there and is left alone");
-            return Ok(Step::Done(Published { place: self.remote.place(), digests: Vec::new() }));
+            return Ok(Step::Done(Published { place: self.remote.place(), digests: Vec::new(), shows: None }));
         }
         let known = self.digest(Algorithm::Md5).is_some();
         let can_be_same = length.is_none_or(|length| length == self.source.length());
@@ -495,6 +519,7 @@ impl<'a> Upload<'a> {
         // One is told, the strongest.
         compared.sort_by_key(|(digest, _)| Algorithm::ALL.iter().position(|one| *one == digest.algorithm));
         let proof = compared.first().map(|(digest, _)| digest.clone());
+        let worth = proof.as_ref().map(|digest| digest.algorithm.to_string()).or(published.shows);
         if let Some(digest) = &proof {
             let (alg, digest) = (digest.algorithm.to_string(), digest.hex());
             self.voice.tell(Event::Verified { alg, digest, by: "server".into() });
@@ -508,7 +533,7 @@ impl<'a> Upload<'a> {
             place: published.place.to_string(),
             moved: self.meter.run(),
             already,
-            proof: proof.map(|digest| digest.algorithm.to_string()),
+            proof: worth,
         })
     }
 
@@ -564,21 +589,4 @@ impl<'a> Upload<'a> {
             _ => fault,
         })
     }
-}
-
-/// How the file is cut: as asked, within what the remote takes.
-fn layout(job: &Job, terms: &Terms, length: u64) -> Result<Layout, Fault> {
-    let too_large = |limit: u64, what: &str| {
-        let text = format!("{} is {length} bytes long; the server {what} {limit} bytes", disk::shown(&job.source));
-        Err(Fault::new(Kind::Refused, text))
-    };
-    if let Some(limit) = terms.file_max.filter(|limit| length > *limit) {
-        return too_large(limit, "takes at most");
-    }
-    let wanted = Layout::chunk_size_for(length, job.chunk_size);
-    let size = wanted.min(terms.chunk_max.unwrap_or(u64::MAX)).max(1);
-    if length.div_ceil(size) > MAX_CHUNKS {
-        return too_large(size, "takes only chunks of");
-    }
-    Ok(Layout::new(length, size))
 }

@@ -11,8 +11,13 @@ use crate::remote::{Order, Terms};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// The work of one connection that a piece is sized to.
+/// The work of one connection that a piece is sized to, in seconds.
 const PIECE_TIME: f64 = 0.4;
+/// The same where a piece must be answered before the next may leave: each answer costs a round trip. Never near the
+/// ten seconds that a remote which drops cut pieces could cost.
+const LONE_PIECE_TIME: f64 = 2.0;
+/// The same where of a piece that is cut its front counts.
+const KEPT_PIECE_TIME: f64 = 5.0;
 /// The first piece, before anything is known of the line.
 const FIRST_PIECE: u64 = 1 << 20;
 /// A smaller piece than this is not worth its request.
@@ -36,21 +41,35 @@ pub struct Pieces {
     cap: u64,
     floor: u64,
     multiple: u64,
+    uniform: bool,
+    time: f64,
 }
 
 impl Pieces {
-    /// The first pieces under these terms, with at most `rate` bytes a second to come.
-    pub fn new(terms: &Terms, rate: Option<u64>) -> Self {
+    /// The first pieces under these terms, with at most `rate` bytes a second to come, to a host that is known to take
+    /// no larger request than `limit`.
+    pub fn new(terms: &Terms, rate: Option<u64>, limit: Option<u64>) -> Self {
+        let time = match (terms.order, terms.keeps_cut) {
+            (Order::Any, _) => PIECE_TIME,
+            (Order::Sequential, false) => LONE_PIECE_TIME,
+            (Order::Sequential, true) => KEPT_PIECE_TIME,
+        };
         let floor = LEAST_PIECE.clamp(*terms.part.start(), *terms.part.end());
-        let paced = rate.map_or(FIRST_PIECE, |rate| FIRST_PIECE.min((rate as f64 * PIECE_TIME) as u64));
-        let cap = *terms.part.end();
+        let paced = rate.map_or(FIRST_PIECE, |rate| FIRST_PIECE.min((rate as f64 * time) as u64));
+        let cap = limit.map_or(*terms.part.end(), |limit| limit.clamp(floor, *terms.part.end()));
         let multiple = terms.multiple.max(1);
-        let mut pieces = Self { size: 0, cap, floor, multiple };
+        let mut pieces = Self { size: 0, cap, floor, multiple, uniform: false, time };
         pieces.set(paced);
+        if let Some(size) = terms.uniform {
+            (pieces.size, pieces.uniform) = (size.max(1), true);
+        }
         pieces
     }
 
     fn set(&mut self, size: u64) {
+        if self.uniform {
+            return;
+        }
         let grain = if self.multiple > 1 { self.multiple } else { GRAIN };
         let size = size.clamp(self.floor, self.cap.max(self.floor));
         self.size = if size > grain { size - size % grain } else { size };
@@ -66,7 +85,7 @@ impl Pieces {
         // The last piece of a chunk may be small and says little.
         if bytes * 2 >= self.size {
             let rate = bytes as f64 / time.as_secs_f64().max(1e-6);
-            let wanted = (rate * PIECE_TIME) as u64;
+            let wanted = (rate * self.time) as u64;
             self.set(wanted.clamp(self.size / 4, self.size.saturating_mul(2)));
         }
     }
@@ -78,7 +97,7 @@ impl Pieces {
 
     /// The server takes no pieces of `bytes` bytes: never so large a one again. `false`: there is no smaller one.
     pub fn refuse(&mut self, bytes: u64) -> bool {
-        if bytes <= self.floor {
+        if bytes <= self.floor || self.uniform {
             return false;
         }
         self.cap = self.cap.min(bytes / 2).max(self.floor);
@@ -177,13 +196,17 @@ impl Connections {
 pub struct Queue {
     layout: Layout,
     order: Order,
+    least: u64,
+    most: u64,
+    uniform: bool,
     first: u64,
 }
 
 impl Queue {
     /// All of the file.
-    pub fn new(layout: Layout, order: Order) -> Self {
-        Self { layout, order, first: 0 }
+    pub fn new(layout: Layout, terms: &Terms) -> Self {
+        let (least, most) = (*terms.part.start(), *terms.part.end());
+        Self { layout, order: terms.order, least, most, uniform: terms.uniform.is_some(), first: 0 }
     }
 
     /// Bytes were taken back: look from the front again.
@@ -202,10 +225,25 @@ impl Queue {
                 None if index == self.first => self.first += 1,
                 None => {}
                 Some(_) if busy.contains(&index) => {}
-                Some(gap) => return Some(ByteRange::new(gap.start, gap.end.min(gap.start + size))),
+                Some(gap) => return Some(self.cut(gap, size)),
             }
         }
         None
+    }
+
+    /// The first piece of a gap: about `size` bytes, but so that no piece smaller than the least is left over.
+    fn cut(&self, gap: ByteRange, size: u64) -> ByteRange {
+        if self.uniform {
+            // On the grid of parts, wherever the remote stands.
+            return ByteRange::new(gap.start, gap.end.min((gap.start / size + 1) * size));
+        }
+        let left = gap.len().saturating_sub(size);
+        let end = match left > 0 && left < self.least && gap.end != self.layout.length() {
+            false => gap.end.min(gap.start + size),
+            true if gap.len() <= self.most => gap.end,
+            true => gap.end - self.least,
+        };
+        ByteRange::new(gap.start, end)
     }
 }
 
@@ -221,7 +259,10 @@ mod tests {
         Terms {
             order: Order::Any,
             part: 1..=u64::MAX,
+            uniform: None,
+            keeps_cut: false,
             multiple: 1,
+            chunk: None,
             chunk_max: None,
             parallel: usize::MAX,
             replace: true,
@@ -232,7 +273,7 @@ mod tests {
 
     #[test]
     fn pieces_follow_the_line() {
-        let mut pieces = Pieces::new(&terms(), None);
+        let mut pieces = Pieces::new(&terms(), None, None);
         assert_eq!(pieces.size(), MIB);
         for _ in 0..20 {
             let size = pieces.size();
@@ -243,12 +284,12 @@ mod tests {
             pieces.took(pieces.size(), Duration::from_secs(10));
         }
         assert_eq!(pieces.size(), LEAST_PIECE);
-        assert_eq!(Pieces::new(&terms(), Some(MIB)).size(), 4 * MIB / 10 / GRAIN * GRAIN);
+        assert_eq!(Pieces::new(&terms(), Some(MIB), None).size(), 4 * MIB / 10 / GRAIN * GRAIN);
     }
 
     #[test]
     fn a_refused_size_is_never_tried_again() {
-        let mut pieces = Pieces::new(&terms(), None);
+        let mut pieces = Pieces::new(&terms(), None, None);
         assert!(pieces.refuse(MIB));
         assert_eq!(pieces.size(), MIB / 2);
         pieces.took(pieces.size(), Duration::from_millis(1));
@@ -263,10 +304,55 @@ mod tests {
     #[test]
     fn the_terms_bound_the_pieces() {
         let odd = Terms { part: 5 * MIB..=6 * MIB, multiple: 256 << 10, ..terms() };
-        let mut pieces = Pieces::new(&odd, None);
+        let mut pieces = Pieces::new(&odd, None, None);
         assert_eq!(pieces.size(), 5 * MIB);
         pieces.took(5 * MIB, Duration::from_millis(1));
         assert_eq!(pieces.size(), 6 * MIB);
+    }
+
+    #[test]
+    fn a_host_that_is_known_to_refuse_is_not_asked_again() {
+        let mut pieces = Pieces::new(&terms(), None, Some(300 << 10));
+        assert_eq!(pieces.size(), 300 << 10);
+        pieces.took(pieces.size(), Duration::from_millis(1));
+        assert_eq!(pieces.size(), 300 << 10);
+        assert_eq!(Pieces::new(&terms(), None, Some(1)).size(), LEAST_PIECE, "never below what is worth a request");
+    }
+
+    #[test]
+    fn uniform_parts_have_one_size_but_for_the_last() {
+        let six = Terms { uniform: Some(6 * MIB), order: Order::Sequential, ..terms() };
+        let mut pieces = Pieces::new(&six, Some(1000), None);
+        pieces.took(6 * MIB, Duration::from_secs(600));
+        pieces.shrink();
+        assert!(pieces.size() == 6 * MIB && !pieces.refuse(6 * MIB));
+        let mut queue = Queue::new(Layout::new(20 * MIB, 12 * MIB), &six);
+        let mut held = ByteSet::new();
+        let mut sizes = Vec::new();
+        while let Some(piece) = queue.next(&held, &BTreeSet::new(), pieces.size()) {
+            sizes.push(piece.len() / MIB);
+            held.insert(piece);
+        }
+        assert_eq!(sizes, [6, 6, 6, 2]);
+        let mut odd = ByteSet::of(ByteRange::new(0, 7 * MIB));
+        let mut queue = Queue::new(Layout::new(20 * MIB, 12 * MIB), &six);
+        assert_eq!(queue.next(&odd, &BTreeSet::new(), 6 * MIB), Some(ByteRange::new(7 * MIB, 12 * MIB)));
+        odd.insert(ByteRange::new(7 * MIB, 20 * MIB));
+        assert_eq!(queue.next(&odd, &BTreeSet::new(), 6 * MIB), None);
+    }
+
+    #[test]
+    fn no_piece_is_smaller_than_the_least_but_the_last_of_the_file() {
+        let terms = Terms { part: 5 * MIB..=100 * MIB, order: Order::Sequential, ..terms() };
+        for size in [5 * MIB, 7 * MIB, 9 * MIB, 40 * MIB] {
+            let mut queue = Queue::new(Layout::new(71 * MIB, 30 * MIB), &terms);
+            let mut held = ByteSet::new();
+            while let Some(piece) = queue.next(&held, &BTreeSet::new(), size) {
+                assert!(piece.len() >= 5 * MIB || piece.end == 71 * MIB, "{piece:?} of {size}");
+                held.insert(piece);
+            }
+            assert_eq!(held.len(), 71 * MIB);
+        }
     }
 
     fn settle(connections: &mut Connections, start: Instant, rate_of: impl Fn(usize) -> f64, limit: Option<u64>) {
@@ -308,7 +394,7 @@ mod tests {
         #[test]
         fn every_byte_once(length in 0u64..5000, chunk in 1u64..700, sizes in prop::collection::vec(1u64..900, 1..20)) {
             let layout = Layout::new(length, chunk);
-            let mut queue = Queue::new(layout, Order::Any);
+            let mut queue = Queue::new(layout, &terms());
             let (mut held, mut busy, mut flying) = (ByteSet::new(), BTreeSet::new(), Vec::new());
             let mut turn = 0;
             loop {

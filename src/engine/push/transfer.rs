@@ -15,7 +15,8 @@ use crate::engine::pace::Pace;
 use crate::event::Event;
 use crate::fault::{Fault, Kind};
 use crate::net::Gauge;
-use crate::remote::{Part, Put};
+use crate::record::Piece;
+use crate::remote::{Part, Put, Repeat};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,8 @@ use tokio::task::JoinSet;
 
 /// How often the loop looks around when nothing happens.
 const BEAT: Duration = Duration::from_millis(100);
+/// How long an answer is waited for when the run is stopped, where without it nobody knows what became of a part.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 /// How often the record is saved while bytes move.
 const SAVE_EVERY: Duration = Duration::from_millis(500);
 /// A source that changes oftener than this during one run is given up.
@@ -91,6 +94,8 @@ struct Sky {
     begun: Instant,
     saved: Instant,
     dirty: bool,
+    /// A piece was refused as too large (413), and no smaller one has passed yet.
+    refused: bool,
 }
 
 impl Sky {
@@ -133,7 +138,7 @@ impl Upload<'_> {
 
     async fn fly(&mut self, sky: &mut Sky, keeper: &mut Keeper) -> Result<Step, Fault> {
         loop {
-            self.launch(sky)?;
+            self.launch(sky, keeper).await?;
             if sky.flights.is_empty() && !sky.paused(Instant::now()) {
                 if self.doubt {
                     return self.ask_again().await;
@@ -143,7 +148,10 @@ impl Upload<'_> {
             }
             tokio::select! {
                 biased;
-                () = self.ground.stop.wait() => return Err(super::patience::stopped()),
+                () = self.ground.stop.wait() => {
+                    self.last_words(sky).await?;
+                    return Err(super::patience::stopped());
+                }
                 Some(landed) = sky.tasks.join_next() => {
                     let (id, answer) = landed.map_err(|e| Fault::new(Kind::Other, format!("a piece was lost: {e}")))?;
                     if let Some(step) = self.landed(sky, id, answer).await? {
@@ -168,17 +176,18 @@ impl Upload<'_> {
             counted: 0,
             next: 0,
             connections: Connections::new(self.job.connections, &self.terms, now),
-            queue: Queue::new(self.ledger.layout(), self.terms.order),
+            queue: Queue::new(self.ledger.layout(), &self.terms),
             pause: None,
             begun: now,
             saved: now,
             // A small file whose record was put off gets one as soon as it takes its time.
             dirty: true,
+            refused: false,
         }
     }
 
     /// Sends as many pieces as there is room for.
-    fn launch(&mut self, sky: &mut Sky) -> Result<(), Fault> {
+    async fn launch(&mut self, sky: &mut Sky, keeper: &mut Keeper) -> Result<(), Fault> {
         while !self.doubt && !sky.paused(Instant::now()) && sky.has_room() {
             let busy = sky.busy(self);
             let Some(range) = sky.queue.next(self.ledger.held(), &busy, self.pieces.size()) else { break };
@@ -187,7 +196,22 @@ impl Upload<'_> {
                 break;
             }
             let crc = self.source.sum(range).map_err(|e| self.source.fault(&e))?;
+            if self.mark(Piece { range, sum: crc.sum }) {
+                self.save_now(keeper).await?;
+                disk::point("part-marked");
+            }
             self.send_piece(sky, range, crc);
+        }
+        Ok(())
+    }
+
+    /// The run is stopped. What is under way to a remote that appends is given a moment to be answered: otherwise nobody
+    /// will ever know.
+    async fn last_words(&mut self, sky: &mut Sky) -> Result<(), Fault> {
+        if self.terms.repeat == Repeat::Appends {
+            while let Ok(Some(Ok((id, answer)))) = tokio::time::timeout(LAST_WORDS, sky.tasks.join_next()).await {
+                self.landed(sky, id, answer).await?;
+            }
         }
         Ok(())
     }
@@ -218,6 +242,9 @@ impl Upload<'_> {
     /// What became of a piece.
     async fn landed(&mut self, sky: &mut Sky, id: u64, answer: Result<Put, Fault>) -> Result<Option<Step>, Fault> {
         let Some(flight) = sky.flights.remove(&id) else { return Ok(None) };
+        if !matches!(answer, Ok(Put::Ambiguous(_))) {
+            self.record.sent = None;
+        }
         match answer {
             Ok(Put::Stored(kept)) => return self.stored(sky, &flight, kept).await,
             Ok(Put::Gone) => return Ok(Some(Step::Anew("the server no longer knows this upload".into()))),
@@ -241,6 +268,7 @@ impl Upload<'_> {
             Err(fault) if fault.status == Some(413) && self.pieces.refuse(flight.range.len()) => {
                 let (was, now) = (flight.range.len(), self.pieces.size());
                 self.voice.detail(format!("the server takes no pieces of {was} bytes: going on with {now}"));
+                sky.refused = true;
             }
             Err(fault) => {
                 if fault.kind == Kind::Busy {
@@ -272,11 +300,21 @@ impl Upload<'_> {
         }
         let now = Instant::now();
         self.pieces.took(kept.len(), now.saturating_duration_since(flight.since));
+        if std::mem::take(&mut sky.refused) {
+            self.learn_limit(kept.len());
+        }
         sky.connections.stored(kept.len(), now, self.ground.pace.rate());
         sky.dirty = true;
         self.rounds = 0;
         self.patience.progress();
         Ok(None)
+    }
+
+    /// Pieces of this many bytes pass where larger ones were refused (413).
+    fn learn_limit(&mut self, bytes: u64) {
+        let (host, size) = (super::begin::host(self.job), crate::units::bytes(bytes));
+        self.voice.warn(format!("{host} refuses larger requests: going on with pieces of {size}, remembered for it"));
+        self.ground.hosts.learn_body(&host, bytes);
     }
 
     /// The remote holds other bytes there than the source has: the chunk is sent anew.

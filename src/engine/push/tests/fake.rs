@@ -75,6 +75,7 @@ impl Fake {
         Published {
             place: "http://h/f".parse().unwrap(),
             digests: vec![hasher.finish(), Crc::of(&store.bytes).digest()],
+            shows: None,
         }
     }
 
@@ -304,7 +305,10 @@ pub(super) fn terms(shape: Shape) -> Terms {
     Terms {
         order: if shape == Shape::Set { Order::Any } else { Order::Sequential },
         part: 1..=40_000,
+        uniform: None,
+        keeps_cut: false,
         multiple: 1,
+        chunk: None,
         chunk_max: None,
         parallel: 4,
         replace: shape == Shape::Set,
@@ -335,19 +339,35 @@ impl World {
             shows_digests: shape == Shape::Set,
         });
         let policy = Policy { tries: Some(4), first: Duration::from_millis(1), cap: Duration::from_millis(4) };
-        let remotes = Rc::new(Remotes::new(Rc::new(crate::net::Net::new(Default::default()))));
+        let remotes = Rc::new(Remotes::new(Rc::new(crate::net::Net::new(Default::default())), Default::default()));
         Self {
             job: Job {
                 file: 0,
                 source: source.clone(),
+<<<<<<< HEAD
                 destination: Destination { url, access: Default::default() },
                 existing: Existing::Refuse,
+=======
+                destination: Destination { url, base: None, access: Default::default() },
+                if_exists: IfExists::Fail,
+                keep_existing: false,
+>>>>>>> 142f595 (Which protocol an upload speaks is chosen in one place; what nobody knows the fate of is marked before it leaves)
                 chunk_size: Some(CHUNK),
                 connections: Some(2),
                 no_restart: false,
                 trust: false,
+                protocol: None,
+                restart: false,
+                assume: None,
             },
-            ground: Ground { remotes, pace: Pace::unlimited(), observer: ears.clone(), stop, policy },
+            ground: Ground {
+                remotes,
+                pace: Pace::unlimited(),
+                observer: ears.clone(),
+                stop,
+                policy,
+                hosts: Rc::default(),
+            },
             dir,
             source,
             fake,

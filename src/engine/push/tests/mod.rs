@@ -50,6 +50,52 @@ fn a_server_that_appends_and_cannot_tell_is_never_sent_a_part_twice() {
 }
 
 #[test]
+fn what_nobody_knows_is_asked_of_a_person() {
+    for arrived in [true, false] {
+        let trick = if arrived { Trick::LoseAnswer } else { Trick::LosePart };
+        let world = World::new(500_000, Shape::Blind).tricks([(3, trick)]);
+        for _ in 0..2 {
+            let fault = world.run().unwrap_err();
+            assert_eq!(fault.code(), 10, "{fault}");
+            assert!(fault.hint.unwrap().contains("onward resume --assume stored"));
+            assert_eq!(world.fake.store.borrow().sent.len(), 4, "it was sent again although nobody knows");
+        }
+        let assume = Some(if arrived { Assume::Stored } else { Assume::Lost });
+        let world = World { job: Job { assume, ..world.job.clone() }, ..world };
+        world.run().unwrap();
+        world.arrived();
+        let again = if arrived { 0 } else { world.fake.store.borrow().sent[3].len() };
+        assert_eq!(world.sent(), 500_000 + again);
+    }
+}
+
+#[test]
+fn a_stop_waits_for_the_answer_that_nobody_could_tell_later() {
+    let world = World::new(500_000, Shape::Blind).tricks([(3, Trick::Stop(true))]);
+    assert_eq!(world.run().unwrap_err().kind, Kind::Interrupted);
+    let world = world.again();
+    assert_eq!(world.run().unwrap_err().code(), 10, "no answer came in that time");
+    let world = World { job: Job { restart: true, ..world.job.clone() }, ..world };
+    world.run().unwrap();
+    world.arrived();
+    assert_eq!(world.fake.store.borrow().abandoned, 1);
+}
+
+#[test]
+fn a_restart_forgets_what_was_begun() {
+    let world = World::new(500_000, Shape::Set).tricks([(7, Trick::Stop(false))]);
+    world.run().unwrap_err();
+    let world = world.again();
+    let world = World { job: Job { restart: true, ..world.job.clone() }, ..world };
+    let outcome = world.run().unwrap();
+    world.arrived();
+    assert_eq!((outcome.moved, outcome.already), (500_000, 0));
+    assert_eq!((world.fake.store.borrow().abandoned, world.fake.store.borrow().keys.len()), (1, 2));
+    let other = World { job: Job { protocol: Some("other"), ..world.job.clone() }, ..world };
+    assert_eq!(other.run().unwrap_err().kind, Kind::Usage);
+}
+
+#[test]
 fn passing_trouble_passes() {
     let world = World::new(500_000, Shape::Set).tricks([
         (0, Trick::Busy),
@@ -87,8 +133,7 @@ fn a_lost_upload_is_begun_anew_and_that_is_said() {
 
 #[test]
 fn a_stopped_run_leaves_a_record_and_the_next_one_sends_the_rest() {
-    let cases =
-        [(Shape::Set, true), (Shape::Set, false), (Shape::Prefix, true), (Shape::Prefix, false), (Shape::Blind, false)];
+    let cases = [(Shape::Set, true), (Shape::Set, false), (Shape::Prefix, true), (Shape::Prefix, false)];
     for (shape, arrives) in cases {
         let world = World::new(500_000, shape).tricks([(7, Trick::Stop(arrives))]);
         let fault = world.run().unwrap_err();

@@ -1,0 +1,160 @@
+//! How an upload begins: how the file is cut, what is kept of an earlier run, and what is to be believed of a part that
+//! left and was never answered.
+//!
+//! A remote that appends would store a part twice, and one that cannot say what it holds cannot be asked. So before such
+//! a part leaves, the record says that it is on its way ([`crate::record::Record::sent`]); the mark goes with the receipt.
+//! Whoever finds the mark knows that nobody knows, and asks a person.
+
+use super::{Assume, Ground, Job, Upload};
+use crate::byteset::ByteSet;
+use crate::chunk::{Layout, MAX_CHUNKS};
+use crate::digest::Crc;
+use crate::disk;
+use crate::engine::push::patience::{Patience, Voice};
+use crate::event::Event;
+use crate::fault::{Fault, Kind};
+use crate::partial::ledger::Ledger;
+use crate::record::{Piece, Record};
+use crate::remote::{Held, Remote, Repeat, Session, Terms};
+use std::rc::Rc;
+
+/// How the file is cut: as asked, within what the remote takes.
+pub(super) fn layout(job: &Job, terms: &Terms, length: u64) -> Result<Layout, Fault> {
+    let too_large = |limit: u64, what: &str| {
+        let text = format!("{} is {length} bytes long; the server {what} {limit} bytes", disk::shown(&job.source));
+        Err(Fault::new(Kind::Refused, text))
+    };
+    if let Some(limit) = terms.file_max.filter(|limit| length > *limit) {
+        return too_large(limit, "takes at most");
+    }
+    let wanted = Layout::chunk_size_for(length, job.chunk_size.or(terms.chunk));
+    let most = terms.chunk_max.unwrap_or(u64::MAX);
+    // A chunk is a whole number of parts; rounded up where the limit on the number of chunks has made it so large.
+    let unit = part_unit(terms);
+    let rounded = if wanted < unit { unit } else { wanted.next_multiple_of(unit) };
+    let size = if rounded > most { (most - most % unit).max(unit) } else { rounded }.max(1);
+    if length.div_ceil(size) > MAX_CHUNKS {
+        return too_large(size, "takes only chunks of");
+    }
+    Ok(Layout::new(length, size))
+}
+
+/// What a chunk's size is a multiple of, in bytes.
+fn part_unit(terms: &Terms) -> u64 {
+    let least = terms.uniform.unwrap_or(*terms.part.start()).max(1);
+    least.next_multiple_of(terms.multiple.max(1))
+}
+
+/// The largest request body that the destination's host is known to take.
+pub(super) fn body_limit(job: &Job, ground: &Ground) -> Option<u64> {
+    ground.hosts.get(&host(job)).and_then(|known| known.body)
+}
+
+/// The destination's host as it is remembered: `name:port`.
+pub(super) fn host(job: &Job) -> String {
+    let url = &job.destination.url;
+    format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
+}
+
+/// Has the remote forget what an earlier run has begun. Gives what the new upload needs to know of it.
+pub(super) async fn forgotten(
+    old: Option<&Session>,
+    connect: &impl AsyncFn(Option<&Session>) -> Result<Rc<dyn Remote>, Fault>,
+    patience: &Patience,
+    voice: &Voice,
+) -> Result<Option<Session>, Fault> {
+    let Some(old) = old else { return Ok(None) };
+    voice.tell(Event::Restarted { why: "--restart forgets what was begun".into() });
+    let told = match patience.unless_stopped(connect(Some(old))).await? {
+        Ok(remote) => patience.unless_stopped(remote.abandon(old)).await?,
+        Err(fault) => Err(fault),
+    };
+    if let Err(fault) = told {
+        voice.detail(format!("the server could not be told to forget the old upload: {fault}"));
+    }
+    Ok(old.text("endpoint").map(|endpoint| Session::default().with("endpoint", endpoint)))
+}
+
+impl Upload<'_> {
+    /// Goes on with an earlier run's record where the source still has its length.
+    pub(super) async fn adopt(&mut self, saved: Option<Record>) -> Result<(), Fault> {
+        let Some(saved) = saved.filter(|record| !record.session.is_empty()) else { return Ok(()) };
+        let (length, was) = (self.source.length(), saved.length.unwrap_or_default());
+        if length != was {
+            let why = format!("it is {length} bytes long now and was {was} when its upload began");
+            if self.job.no_restart {
+                return Err(Fault::new(Kind::Changed, format!("{}: {why}", disk::shown(&self.job.source))));
+            }
+            self.voice.tell(Event::Restarted { why });
+            // Nobody could ever go on with it. If that cannot be said now, it expires.
+            let old = Session(saved.session);
+            if self.patience.unless_stopped(self.remote.abandon(&old)).await?.is_err() {
+                self.voice.detail("the server could not be told to forget the old upload");
+            }
+            return Ok(());
+        }
+        if self.job.chunk_size.is_some_and(|asked| asked != saved.chunk_size) {
+            self.voice.detail(format!("the chunk size stays at {} bytes: the upload began with it", saved.chunk_size));
+        }
+        let mut session = Session(saved.session.clone());
+        if saved.if_exists != self.job.if_exists {
+            // Told by opening anew under the same key.
+            session.0.remove("upload");
+        }
+        self.found = true;
+        self.begun = true;
+        self.session = Rc::new(session);
+        self.ledger = Ledger::from_record(&saved, disk::boot_id());
+        self.record = Record { if_exists: self.job.if_exists, needs: self.record.needs.clone(), ..saved };
+        self.assume()
+    }
+
+    /// What a record's mark of an unanswered part means, by the word of the user where there is one.
+    fn assume(&mut self) -> Result<(), Fault> {
+        let Some(sent) = self.record.sent else {
+            if self.job.assume.is_some() {
+                self.voice.warn("nothing about it is unknown: --assume changes nothing");
+            }
+            return Ok(());
+        };
+        match self.job.assume {
+            None => self.doubt = true,
+            Some(Assume::Lost) => self.record.sent = None,
+            Some(Assume::Stored) => {
+                self.record.sent = None;
+                if !self.ledger.held().touches(sent.range) {
+                    self.ledger.add(sent.range, Crc { sum: sent.sum, len: sent.range.len() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks a part as on its way, before its first byte leaves; `true` when that has to be on disk first.
+    pub(super) fn mark(&mut self, piece: Piece) -> bool {
+        let marked = self.terms.repeat == Repeat::Appends && !piece.range.is_empty();
+        if marked {
+            self.record.sent = Some(piece);
+        }
+        marked
+    }
+
+    /// Whether a part that may have arrived is settled by what the remote says: one that appends and cannot tell would
+    /// store it twice.
+    pub(super) fn is_settled(&self, held: &Held) -> Result<(), Fault> {
+        if *held != Held::Unknown || self.terms.repeat == Repeat::Safe {
+            return Ok(());
+        }
+        let which = self.record.sent.map(|sent| format!(" (bytes {})", ByteSet::of(sent.range)));
+        let text = format!(
+            "a part of {}{} left and no answer came, and this server cannot say whether it arrived",
+            self.name(),
+            which.unwrap_or_default()
+        );
+        let name = self.name();
+        Err(Fault::new(Kind::Unknown, text).hint(format!(
+            "look at the server; then `onward resume --assume stored {name}` or `--assume lost` goes on, and `onward resume \
+             --restart {name}` sends it anew"
+        )))
+    }
+}
