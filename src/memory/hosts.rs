@@ -39,6 +39,11 @@ impl Note for Host {
 pub struct Hosts(Notes<Host>);
 
 impl Hosts {
+    /// Nothing is known, and nothing is kept beyond this run.
+    pub fn of_this_run() -> Self {
+        Self(Notes::of_this_run())
+    }
+
     /// What is known of `host`, while it is fresh: a bad hour must not slow every later day down.
     pub fn get(&self, host: &str) -> Option<Host> {
         self.0.get(&host.to_string()).filter(|known| now().saturating_sub(known.learned) < FRESH)

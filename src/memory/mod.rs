@@ -28,31 +28,39 @@ pub trait Note: Clone + Serialize + DeserializeOwned {
 }
 
 /// All notes of one kind, read when first asked for.
-pub struct Notes<N: Note>(RefCell<Option<HashMap<N::Key, N>>>);
+pub struct Notes<N: Note> {
+    known: RefCell<Option<HashMap<N::Key, N>>>,
+    kept: bool,
+}
 
 impl<N: Note> Default for Notes<N> {
     fn default() -> Self {
-        Self(RefCell::new(None))
+        Self { known: RefCell::new(None), kept: true }
     }
 }
 
 impl<N: Note> Notes<N> {
+    /// Notes of this run alone: no file is read or written.
+    pub fn of_this_run() -> Self {
+        Self { known: RefCell::new(Some(HashMap::new())), kept: false }
+    }
+
     /// The note about `key`.
     pub fn get(&self, key: &N::Key) -> Option<N> {
-        self.0.borrow_mut().get_or_insert_with(read).get(key).cloned()
+        self.known.borrow_mut().get_or_insert_with(read).get(key).cloned()
     }
 
     /// The first note that fits.
     pub fn find(&self, fits: impl Fn(&N) -> bool) -> Option<N> {
-        self.0.borrow_mut().get_or_insert_with(read).values().find(|note| fits(note)).cloned()
+        self.known.borrow_mut().get_or_insert_with(read).values().find(|note| fits(note)).cloned()
     }
 
     /// Writes a note. Failing to is no failure of the work it is about.
     pub fn put(&self, note: N) {
-        if let (Some(file), Ok(line)) = (file::<N>(), serde_json::to_string(&note)) {
+        if let (true, Some(file), Ok(line)) = (self.kept, file::<N>(), serde_json::to_string(&note)) {
             let _ = disk::append_note(&file, &line);
         }
-        if let Some(notes) = self.0.borrow_mut().as_mut() {
+        if let Some(notes) = self.known.borrow_mut().as_mut() {
             notes.insert(note.key(), note);
         }
     }

@@ -97,7 +97,7 @@ impl Upload<'_> {
             self.voice.detail(format!("the chunk size stays at {} bytes: the upload began with it", saved.chunk_size));
         }
         let mut session = Session(saved.session.clone());
-        if saved.if_exists != self.job.if_exists {
+        if saved.if_exists != self.job.existing.into() {
             // Told by opening anew under the same key.
             session.0.remove("upload");
         }
@@ -105,7 +105,7 @@ impl Upload<'_> {
         self.begun = true;
         self.session = Rc::new(session);
         self.ledger = Ledger::from_record(&saved, disk::boot_id());
-        self.record = Record { if_exists: self.job.if_exists, needs: self.record.needs.clone(), ..saved };
+        self.record = Record { if_exists: self.job.existing.into(), needs: self.record.needs.clone(), ..saved };
         self.assume()
     }
 

@@ -38,13 +38,8 @@ use crate::memory::hosts::Hosts;
 use crate::net::shown;
 use crate::partial::ledger::Ledger;
 use crate::partial::record_file::RecordFile;
-<<<<<<< HEAD
 use crate::record::{Existing, Record};
-use crate::remote::{Closed, Destination, Held, Manifest, Published, Remote, Remotes, Repeat, Session, State, Terms};
-=======
-use crate::record::{IfExists, Record};
 use crate::remote::{Closed, Destination, Manifest, Published, Remote, Remotes, Repeat, Session, State, Terms};
->>>>>>> 142f595 (Which protocol an upload speaks is chosen in one place; what nobody knows the fate of is marked before it leaves)
 use keeper::Keeper;
 use local::{Beside, Source};
 use patience::{Patience, Voice};
@@ -273,42 +268,6 @@ impl<'a> Upload<'a> {
         })
     }
 
-<<<<<<< HEAD
-    /// Goes on with an earlier run's record where the source still has its length.
-    async fn adopt(&mut self, saved: Option<Record>) -> Result<(), Fault> {
-        let Some(saved) = saved.filter(|record| !record.session.is_empty()) else { return Ok(()) };
-        let (length, was) = (self.source.length(), saved.length.unwrap_or_default());
-        if length != was {
-            let why = format!("it is {length} bytes long now and was {was} when its upload began");
-            if self.job.no_restart {
-                return Err(Fault::new(Kind::Changed, format!("{}: {why}", disk::shown(&self.job.source))));
-            }
-            self.voice.tell(Event::Restarted { why });
-            // Nobody could ever go on with it. If that cannot be said now, it expires.
-            let old = Session(saved.session);
-            if self.patience.unless_stopped(self.remote.abandon(&old)).await?.is_err() {
-                self.voice.detail("the server could not be told to forget the old upload");
-            }
-            return Ok(());
-        }
-        if self.job.chunk_size.is_some_and(|asked| asked != saved.chunk_size) {
-            self.voice.detail(format!("the chunk size stays at {} bytes: the upload began with it", saved.chunk_size));
-        }
-        let mut session = Session(saved.session.clone());
-        if saved.if_exists != self.job.existing.into() {
-            // Told by opening anew under the same key.
-            session.0.remove("upload");
-        }
-        self.found = true;
-        self.begun = true;
-        self.session = Rc::new(session);
-        self.ledger = Ledger::from_record(&saved, disk::boot_id());
-        self.record = Record { if_exists: self.job.existing.into(), needs: self.record.needs.clone(), ..saved };
-        Ok(())
-    }
-
-=======
->>>>>>> 142f595 (Which protocol an upload speaks is chosen in one place; what nobody knows the fate of is marked before it leaves)
     /// From step to step until it is done.
     async fn live(&mut self, keeper: &mut Keeper) -> Result<Outcome, Fault> {
         self.hash_if_small()?;

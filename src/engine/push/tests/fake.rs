@@ -344,14 +344,8 @@ impl World {
             job: Job {
                 file: 0,
                 source: source.clone(),
-<<<<<<< HEAD
-                destination: Destination { url, access: Default::default() },
-                existing: Existing::Refuse,
-=======
                 destination: Destination { url, base: None, access: Default::default() },
-                if_exists: IfExists::Fail,
-                keep_existing: false,
->>>>>>> 142f595 (Which protocol an upload speaks is chosen in one place; what nobody knows the fate of is marked before it leaves)
+                existing: Existing::Refuse,
                 chunk_size: Some(CHUNK),
                 connections: Some(2),
                 no_restart: false,
@@ -366,7 +360,7 @@ impl World {
                 observer: ears.clone(),
                 stop,
                 policy,
-                hosts: Rc::default(),
+                hosts: Rc::new(crate::memory::hosts::Hosts::of_this_run()),
             },
             dir,
             source,
