@@ -78,7 +78,9 @@ pub fn forget(record: &Record, through: &Link, observer: &Arc<dyn Observer>, sto
     run::block_on(async {
         let deadline = Deadline::start(through, stop);
         let ground = ground(through, Manner::default(), observer, stop);
-        push::abandon(Destination { url, base: None, access }, record, &ground).await.map_err(|fault| deadline.name(fault))
+        push::abandon(Destination { url, base: None, access }, record, &ground)
+            .await
+            .map_err(|fault| deadline.name(fault))
     })?
 }
 

@@ -488,12 +488,7 @@ impl<'a> Upload<'a> {
             (false, true) => self.source.length(),
             (_, false) => self.already,
         };
-        Ok(Outcome {
-            place: published.place.to_string(),
-            moved: self.meter.run(),
-            already,
-            proof: worth,
-        })
+        Ok(Outcome { place: published.place.to_string(), moved: self.meter.run(), already, proof: worth })
     }
 
     fn name(&self) -> String {

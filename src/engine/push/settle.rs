@@ -40,7 +40,8 @@ impl Upload<'_> {
         if !stale.is_empty() && !self.terms.replace {
             let text =
                 format!("{} changed after a part of it was sent, and this server cannot replace bytes", self.name());
-            return Err(Fault::new(Kind::Changed, text).hint("bring the old content back to go on, or send it anew with --restart"));
+            return Err(Fault::new(Kind::Changed, text)
+                .hint("bring the old content back to go on, or send it anew with --restart"));
         }
         if !stale.is_empty() {
             self.voice.warn(format!("{} changed: {} of its chunks are sent again", self.name(), stale.len()));
