@@ -37,6 +37,8 @@ pub struct Shared {
     running: AtomicBool,
     failed: AtomicBool,
     born: Instant,
+    /// Held while the record is replaced: an older one must not follow a newer, nor two share one temporary name.
+    saving: Mutex<()>,
 }
 
 /// The part that changes.
@@ -147,6 +149,7 @@ impl Shared {
             running: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             born: Instant::now(),
+            saving: Mutex::new(()),
         }
     }
 
@@ -361,6 +364,7 @@ impl Shared {
     /// Writes the record to the disk. Another process's token in the one that is there means that the transfer is no
     /// longer ours. With `sync_folder` the new record itself survives a power cut.
     pub fn save(&self, sync_folder: bool) -> Result<(), Fault> {
+        let _alone = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
         let (record, first) = {
             let mut state = self.lock();
             if state.gone {

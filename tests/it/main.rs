@@ -12,6 +12,7 @@ mod download_faults;
 mod download_sidecar;
 
 mod cli;
+mod fault_rows;
 // The world and its servers are offered to many test files; not every word of them is in use at every moment.
 #[allow(dead_code)]
 mod faults;

@@ -142,6 +142,16 @@ impl Content {
         self.part(0, self.len())
     }
 
+    /// Its first `len` bytes.
+    pub fn first(&self, len: u64) -> Self {
+        Self::of(self.part(0, len))
+    }
+
+    /// The same with `other` behind it.
+    pub fn then(&self, other: &Self) -> Self {
+        Self::of([self.bytes(), other.bytes()].concat())
+    }
+
     /// The same with the byte at `at` turned round.
     pub fn flipped(&self, at: u64) -> Self {
         let mut bytes = self.bytes();

@@ -66,7 +66,7 @@ pub enum Lie {
     Refuse,
 }
 
-fn answer(change: impl Fn(&Ask, &mut Answer) + Send + Sync + 'static) -> Lie {
+pub(super) fn answer(change: impl Fn(&Ask, &mut Answer) + Send + Sync + 'static) -> Lie {
     Lie::Answer(Box::new(change))
 }
 

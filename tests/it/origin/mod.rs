@@ -4,11 +4,15 @@
 //! when (`origin.when(first(), cut_after(5000))`), and afterwards asks what was requested and how many bytes went out.
 //! Rules are tried in the order they were given, and every rule that fits is applied.
 
+mod claims;
 mod lies;
+mod noise;
 mod talk;
 mod tests;
 
+pub use claims::*;
 pub use lies::*;
+pub use noise::*;
 
 use crate::world::Content;
 use std::collections::HashMap;
@@ -122,6 +126,7 @@ pub struct Answer {
     stop: Option<(u64, Stop)>,
     rate: Option<u64>,
     close: bool,
+    noise: Noise,
 }
 
 /// How a body ends too early.
@@ -142,6 +147,11 @@ impl Answer {
         self.headers.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
     }
 
+    /// Becomes a small page of its own, with status 200.
+    pub fn page(&mut self, kind: &str, text: &str) {
+        *self = Self::text(200, kind, text);
+    }
+
     fn text(status: u16, kind: &str, body: &str) -> Self {
         let mut answer = Self {
             version: "HTTP/1.1",
@@ -157,6 +167,7 @@ impl Answer {
             stop: None,
             rate: None,
             close: false,
+            noise: Noise::default(),
         };
         answer.set("Content-Type", kind);
         answer.set("Content-Length", body.len().to_string());

@@ -1,5 +1,6 @@
 //! One connection to the origin: reads requests, answers as an honest server would, and lets the lies change that.
 
+use super::noise::{Noise, Raw};
 use super::{Answer, Ask, Asked, Lie, Page, Shared, Stop};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -24,6 +25,8 @@ pub(super) fn accept(listener: &TcpListener, shared: &Arc<Shared>, tls: Option<A
         let (shared, tls) = (shared.clone(), tls.clone());
         std::thread::spawn(move || {
             let _ = stream.set_nodelay(true);
+            // What lies in the kernel unread counts as sent: little of it keeps the counts of bytes honest.
+            let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, 64 << 10);
             let raw = stream.try_clone().unwrap();
             let wire: Box<dyn Wire> = match tls {
                 None => Box::new(stream),
@@ -140,6 +143,9 @@ impl Talk<'_> {
     /// Sends the answer; `false` when the connection is not to be used again.
     fn send(&mut self, ask: &Ask, answer: Answer, sent: &AtomicU64) -> std::io::Result<bool> {
         std::thread::sleep(answer.wait);
+        if let Some(raw) = &answer.noise.instead {
+            return self.send_raw(raw).map(|()| false);
+        }
         let mut head = format!("{} {} {}\r\n", answer.version, answer.status, reason(answer.status));
         head.push_str(&format!("Date: {}\r\n", httpdate::fmt_http_date(SystemTime::now())));
         for (name, value) in &answer.headers {
@@ -149,8 +155,8 @@ impl Talk<'_> {
             head.push_str("Transfer-Encoding: chunked\r\n");
         }
         head.push_str("\r\n");
+        self.send_head(&head, &answer.noise)?;
         let wire = self.wire.get_mut();
-        wire.write_all(head.as_bytes())?;
         if ask.method == "HEAD" || matches!(answer.status, 204 | 304) {
             return wire.flush().map(|()| true);
         }
@@ -158,8 +164,30 @@ impl Talk<'_> {
         if whole && answer.chunked {
             self.wire.get_mut().write_all(b"0\r\n\r\n")?;
         }
+        self.wire.get_mut().write_all(&answer.noise.after)?;
         self.wire.get_mut().flush()?;
         Ok(whole && !answer.close)
+    }
+
+    fn send_head(&mut self, head: &str, noise: &Noise) -> std::io::Result<()> {
+        let wire = self.wire.get_mut();
+        wire.write_all(&noise.before)?;
+        match noise.drip {
+            None => wire.write_all(head.as_bytes()),
+            Some(pause) => head.bytes().try_for_each(|byte| {
+                std::thread::sleep(pause);
+                wire.write_all(&[byte])
+            }),
+        }
+    }
+
+    /// Sends bytes that are no answer; what repeats does so until the peer has had enough of it.
+    fn send_raw(&mut self, raw: &Raw) -> std::io::Result<()> {
+        self.wire.get_mut().write_all(&raw.start)?;
+        while !raw.again.is_empty() && !self.shared.stopping.load(Ordering::SeqCst) {
+            self.wire.get_mut().write_all(&raw.again)?;
+        }
+        self.wire.get_mut().flush()
     }
 
     /// Sends the body; `false` when it was stopped on the way.
