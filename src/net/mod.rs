@@ -256,6 +256,8 @@ impl Net {
     }
 
     fn client(&self, tls: bool, lane: Lane) -> Result<&reqwest::Client, Fault> {
+        // Plain http is HTTP/1.1 in either lane: one pool, or its idle connection would count against a server's limit.
+        let lane = if tls { lane } else { Lane::Own };
         let slot = &self.clients[usize::from(tls) * 2 + usize::from(lane == Lane::Own)];
         if let Some(client) = slot.get() {
             return Ok(client);

@@ -183,3 +183,18 @@ async fn a_missing_record_parks_the_data() {
     file.finish(Spot::at(&folder.target()).unwrap(), IfExists::Fail).await.unwrap();
     assert_eq!(folder.names(), ["f"]);
 }
+
+/// The recorder's tick and a `forget` may fall together: neither may take the other's temporary file away.
+#[test]
+fn records_are_replaced_one_at_a_time() {
+    let folder = Folder::new();
+    let file = folder.slot().begin(record()).unwrap();
+    write(&file, 0, 1500);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let shared = file.shared.clone();
+            scope.spawn(move || (0..50).for_each(|_| shared.save(false).unwrap()));
+        }
+    });
+    assert_eq!(folder.names(), ["f.partial", "f.partial.toml"]);
+}

@@ -49,7 +49,8 @@ impl Http {
         let mut hops = Vec::new();
         let mut note = |from: &Url, to: &Url, status| hops.push(Hop { from: shown(from), to: shown(to), status });
         let answer = self.net.fetch(request(url, ask), &self.access, &mut note).await?;
-        if !hops.is_empty() && answer.status.is_success() {
+        // A login page may be where redirects lead to for a while: it is not where the file is.
+        if !hops.is_empty() && answer.status.is_success() && !is_html(&answer) {
             self.resolved.replace(Some(answer.url.clone()));
         }
         Ok((answer, hops))
@@ -128,21 +129,22 @@ fn read(answer: Response, hops: Vec<Hop>, ask: &Ask, http: &Http) -> Result<Answ
 }
 
 fn head(answer: &Response, hops: Vec<Hop>, url: &Url) -> Head {
-    let html = answer
-        .field(CONTENT_TYPE)
-        .is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("text/html"));
     let disposition = answer.headers.get(CONTENT_DISPOSITION).map(|value| value.as_bytes());
     let offers = digest_fields::offered(&answer.headers, answer.status.as_u16() == 200);
     Head {
         validator: validator::of_headers(&answer.headers),
         total: None,
         name: filename::of_reply(disposition, url),
-        html,
+        html: is_html(answer),
         digests: offers.whole,
         body_digests: offers.body,
         hops,
         open_ended: false,
     }
+}
+
+fn is_html(answer: &Response) -> bool {
+    answer.field(CONTENT_TYPE).is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("text/html"))
 }
 
 /// The content coding that was applied without being asked for.

@@ -273,11 +273,7 @@ impl Transfer<'_> {
                 slot.release();
                 return Ok(Attempt::StartOver(why));
             }
-            Some(Plan::Impostor(why)) => {
-                return Err(Fault::new(Kind::Network, why)
-                    .kept("what was there is kept")
-                    .hint("log in to the network, then run the same command again"));
-            }
+            Some(Plan::Impostor(why)) => return Err(open::impostor(why)),
             _ => {}
         }
         let resumes = matches!(verdict, Some(Plan::Resume | Plan::Compare));

@@ -71,6 +71,10 @@ impl Transfer<'_> {
                     return Ok(Opening { head, range: ByteRange::new(gap.start, end), body, ranged: true, form });
                 }
                 Answer::Whole { head, body } => {
+                    // Bytes of this file came from here before: a web page in its place may pass.
+                    if let Some(Plan::Impostor(why)) = record.map(|record| plan(record, &now(&head))) {
+                        return Err(impostor(why));
+                    }
                     // Was it the condition that this server does not know? Only a server that calls the content the
                     // same is asked again.
                     let same = record.is_some_and(|record| {
@@ -111,6 +115,13 @@ impl Transfer<'_> {
     fn odd(&self, kind: Kind, what: &str) -> Fault {
         Fault::new(kind, format!("{} {what}", self.order.source.host()))
     }
+}
+
+/// A page was put in the file's way.
+pub(super) fn impostor(why: String) -> Fault {
+    Fault::new(Kind::Network, why)
+        .kept("what was there is kept")
+        .hint("log in to the network, then run the same command again")
 }
 
 /// No bytes at all.

@@ -34,8 +34,12 @@ const PROPOSED: [&str; 22] = [
 /// Downloads under each of them, and gives the table of what the files are called.
 pub fn play() -> String {
     let content = Content::random(72, 10_000);
-    let mut table = String::from("\n## Names that a server proposes\n\nAlways exit 0, the right file, and nothing outside the folder.\n\n| `Content-Disposition` | the file's name |\n|---|---|\n");
-    for proposed in PROPOSED.iter().map(ToString::to_string).chain([format!("attachment; filename={}.iso", "n".repeat(300))]) {
+    let mut table = String::from(
+        "\n## Names that a server proposes\n\nAlways exit 0, the right file, and nothing outside the folder.\n\n| `Content-Disposition` | the file's name |\n|---|---|\n",
+    );
+    for proposed in
+        PROPOSED.iter().map(ToString::to_string).chain([format!("attachment; filename={}.iso", "n".repeat(300))])
+    {
         let world = World::new();
         let origin = Origin::start();
         origin.page("/d", Page::of(&content).header("Content-Disposition", &proposed));
@@ -46,7 +50,8 @@ pub fn play() -> String {
         let hostile = |c: char| c.is_control() || matches!(c, '/' | '\\' | '\u{200e}'..='\u{202e}');
         assert!(!name.starts_with(['.', '-']) && !name.contains(hostile) && name.len() <= 255, "{proposed}: {name:?}");
         assert!(!name.ends_with(".partial") && !name.ends_with(".partial.toml"), "{proposed}: {name:?}");
-        let beside: Vec<_> = std::fs::read_dir(world.dir().parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let beside: Vec<_> =
+            std::fs::read_dir(world.dir().parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(beside.len(), 2, "{proposed}: something lies outside the folder: {beside:?}");
         let short = |text: &str| match text.len() > 60 {
             true => format!("{}… ({} bytes)", &text[..40], text.len()),

@@ -58,7 +58,8 @@ impl Table {
     fn print(&self, names: &str) -> String {
         let mut out = String::from(HEAD);
         for (title, rows) in &self.0 {
-            let _ = write!(out, "\n## {title}\n\n| what goes wrong | fresh | exit | moved | resumed | exit | moved |\n");
+            let _ =
+                write!(out, "\n## {title}\n\n| what goes wrong | fresh | exit | moved | resumed | exit | moved |\n");
             out.push_str("|---|---|---|---|---|---|---|\n");
             for (what, cells) in rows {
                 let [fresh, resumed] = cells.map(|cell| match cell {

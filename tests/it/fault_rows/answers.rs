@@ -8,7 +8,7 @@ const ONCE_MORE: Must = Must::Finish(230);
 
 pub fn impostors() -> Vec<Fault> {
     vec![
-        fault("a login page, once", |s| s.when(first(), login_page())).resumed(Must::Refuse(3)),
+        fault("a login page, once", |s| s.when(first(), login_page())).resumed(CHEAP),
         fault("a login page in the middle", |s| {
             s.when(first(), cut_after(LEN / 2));
             s.when(nth(2), login_page());
@@ -19,25 +19,44 @@ pub fn impostors() -> Vec<Fault> {
             s.when(Box::new(|ask| (2..=4).contains(&ask.nth)), login_page());
         })
         .fresh(CHEAP),
-        fault("a login page for everything", |s| s.when(always(), login_page())).resumed(Must::Refuse(3)),
+        fault("a login page for everything", |s| s.when(always(), login_page()))
+            .with(&["--retries", "1"])
+            .resumed(Must::Refuse(3)),
         fault("a redirect to a login page elsewhere", |s| {
             s.elsewhere.when(at("/login"), login_page());
             s.when(first(), redirect(302, s.elsewhere.url("/login")));
         })
+        .resumed(CHEAP),
+        fault("a redirect to a login page elsewhere, in the middle", |s| {
+            s.elsewhere.when(at("/login"), login_page());
+            s.when(first(), cut_after(LEN / 2));
+            s.when(nth(2), redirect(302, s.elsewhere.url("/login")));
+        })
+        .fresh(CHEAP),
+        fault("a redirect to a login page elsewhere, always", |s| {
+            s.elsewhere.when(at("/login"), login_page());
+            s.when(always(), redirect(302, s.elsewhere.url("/login")));
+        })
+        .with(&["--retries", "1"])
         .resumed(Must::Refuse(3)),
         fault("a login page where a digest is known", |s| s.when(always(), login_page()))
             .with(&["--checksum", "sha256:{sha256}"])
             .fresh(Must::Refuse(5)),
         fault("an error page with status 200, once", |s| {
-            s.when(first(), so_that(|_, a| {
-                a.page("text/plain", "temporarily out of order\n");
-            }));
+            s.when(
+                first(),
+                so_that(|_, a| {
+                    a.page("text/plain", "temporarily out of order\n");
+                }),
+            );
         })
         .resumed(ONCE_MORE),
         fault("204 without a body, once", |s| s.when(first(), status(204, ""))).both(CHEAP),
         fault("205, once", |s| s.when(first(), status(205, ""))).both(CHEAP),
         fault("304 that nobody asked for, once", |s| s.when(first(), status(304, ""))).both(CHEAP),
-        fault("304 to everything", |s| s.when(always(), status(304, ""))).with(&["--retries", "1"]).both(Must::Refuse(3)),
+        fault("304 to everything", |s| s.when(always(), status(304, "")))
+            .with(&["--retries", "1"])
+            .both(Must::Refuse(3)),
         fault("412 to a condition nobody sent", |s| s.when(always(), status(412, ""))).both(Must::Refuse(6)),
         fault("300 Multiple Choices", |s| s.when(always(), status(300, ""))).both(Must::Refuse(1)),
         fault("a status nobody knows (999)", |s| s.when(always(), status(999, ""))).both(Must::Refuse(1)),
@@ -63,6 +82,10 @@ pub fn refusals() -> Vec<Fault> {
         })
         .both(CHEAP),
         fault("503 once, Retry-After that is none", |s| s.when(first(), status(503, "Retry-After: soon"))).both(CHEAP),
+        fault("429 once, RateLimit says when", |s| {
+            s.when(first(), status(429, "RateLimit: \"default\";r=0;t=1"));
+        })
+        .both(CHEAP),
         fault("a storm of 429", |s| s.when(up_to(3), status(429, "Retry-After: 1"))).both(CHEAP),
         fault("429 while two connections are open", |s| s.when(crowded(1), status(429, ""))).both(CHEAP),
         fault("503 while two connections are open", |s| s.when(crowded(1), status(503, ""))).both(CHEAP),

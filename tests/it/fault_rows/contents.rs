@@ -19,12 +19,16 @@ pub fn validators() -> Vec<Fault> {
         odd_server("a weak ETag and no date", |s| s.page(s.plain().etag("W/\"weak\"").no_date()))
             .then(cut)
             .both(Must::Finish(130)),
-        odd_server("an empty ETag and no date", |s| s.page(s.plain().etag("\"\"").no_date())).then(cut).both(Must::Finish(130)),
+        odd_server("an empty ETag and no date", |s| s.page(s.plain().etag("\"\"").no_date()))
+            .then(cut)
+            .both(Must::Finish(130)),
         odd_server("an ETag without quotes", |s| s.page(s.plain().etag("v1"))).then(cut).both(CHEAP),
         odd_server("another ETag on each connection", |s| s.when(always(), etag_per_connection()))
             .then(cut)
             .both(Must::Finish(230)),
-        odd_server("another ETag in each answer", |s| s.when(always(), etag_per_answer())).then(cut).both(Must::Finish(230)),
+        odd_server("another ETag in each answer", |s| s.when(always(), etag_per_answer()))
+            .then(cut)
+            .both(Must::Finish(230)),
         fault("If-Range with the ETag never fits", |s| {
             s.when(always(), if_range_etag_never_fits());
             cut(s);
@@ -142,8 +146,12 @@ pub fn digests() -> Vec<Fault> {
             cut(s);
         })
         .both(CHEAP),
-        fault("a wrong byte once, the digest known", |s| s.when(first(), flip_byte(LEN - 77))).with(CHECKED).both(Must::Finish(230)),
-        fault("a wrong byte always, the digest known", |s| s.when(always(), flip_byte(LEN - 77))).with(CHECKED).both(Must::Refuse(5)),
+        fault("a wrong byte once, the digest known", |s| s.when(first(), flip_byte(LEN - 77)))
+            .with(CHECKED)
+            .both(Must::Finish(230)),
+        fault("a wrong byte always, the digest known", |s| s.when(always(), flip_byte(LEN - 77)))
+            .with(CHECKED)
+            .both(Must::Refuse(5)),
         fault("a wrong byte once under a Repr-Digest", |s| {
             s.page(s.plain().header("Repr-Digest", &s.content.digest_field(Algorithm::Sha256)));
             s.when(first(), flip_byte(LEN - 77));

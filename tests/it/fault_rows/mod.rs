@@ -5,11 +5,13 @@
 mod answers;
 mod connections;
 mod contents;
+mod disks;
 mod ranges;
 mod redirects;
 
 use crate::origin::{Lie, Origin, Page, When};
 use crate::world::Content;
+use std::path::Path;
 use std::sync::Mutex;
 
 /// How long the content of a row is, in bytes.
@@ -112,6 +114,8 @@ pub struct Fault {
     pub path: &'static str,
     /// More flags for onward; `{sha256}` stands for the right digest.
     pub args: &'static [&'static str],
+    /// What happens to the files of the killed run: the data, and the record.
+    pub disk: fn(&Path, &Path),
     /// What must come of a download that begins.
     pub fresh: Option<Must>,
     /// What must come of one that goes on.
@@ -119,7 +123,7 @@ pub struct Fault {
 }
 
 fn fault(what: &'static str, script: Script) -> Fault {
-    Fault { what, server: |_| {}, script, path: "/file.bin", args: &[], fresh: None, resumed: None }
+    Fault { what, server: |_| {}, script, path: "/file.bin", args: &[], disk: |_, _| {}, fresh: None, resumed: None }
 }
 
 /// A fault of a server that is odd all the time, not only now.
@@ -174,5 +178,6 @@ pub fn all() -> Vec<Chapter> {
         chapter("Content that changes", contents::changes()),
         chapter("Wrong bytes, and digests that tell", contents::digests()),
         chapter("Redirects", redirects::redirects()),
+        chapter("Disks that lost or changed something", disks::disks()),
     ]
 }

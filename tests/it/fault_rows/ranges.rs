@@ -44,14 +44,17 @@ pub fn ranges() -> Vec<Fault> {
         })
         .both(TWICE),
         fault("a Content-Range with an end beyond what comes", |s| {
-            s.when(going_on(), so_that(|_, a| {
-                if a.status == 206 {
-                    let (start, total) = (a.start, a.content.len());
-                    a.end = a.start + (a.end - a.start) / 2;
-                    a.set("Content-Length", (a.end - a.start).to_string());
-                    a.set("Content-Range", format!("bytes {start}-{}/{total}", total - 1));
-                }
-            }));
+            s.when(
+                going_on(),
+                so_that(|_, a| {
+                    if a.status == 206 {
+                        let (start, total) = (a.start, a.content.len());
+                        a.end = a.start + (a.end - a.start) / 2;
+                        a.set("Content-Length", (a.end - a.start).to_string());
+                        a.set("Content-Range", format!("bytes {start}-{}/{total}", total - 1));
+                    }
+                }),
+            );
         })
         .resumed(Must::Finish(330)),
         fault("a Content-Range that ends before it starts", |s| {
@@ -77,22 +80,28 @@ pub fn ranges() -> Vec<Fault> {
         })
         .fresh(Must::Refuse(4)),
         fault("each range is the start of the file, and says so", |s| {
-            s.when(going_on(), so_that(|_, a| {
-                if a.status == 206 {
-                    (a.end, a.start) = (a.end - a.start, 0);
-                    a.set("Content-Range", format!("bytes 0-{}/{}", a.end - 1, a.content.len()));
-                }
-            }));
+            s.when(
+                going_on(),
+                so_that(|_, a| {
+                    if a.status == 206 {
+                        (a.end, a.start) = (a.end - a.start, 0);
+                        a.set("Content-Range", format!("bytes 0-{}/{}", a.end - 1, a.content.len()));
+                    }
+                }),
+            );
             s.when(first(), cut_after(LEN / 2));
         })
         .both(Must::Finish(330)),
         fault("no more than 64 kB a range", |s| s.when(always(), short_206(65_536))).both(CHEAP),
         fault("no more than one byte in the first range", |s| s.when(first(), short_206(1))).both(CHEAP),
         fault("an empty 206", |s| {
-            s.when(first(), so_that(|_, a| {
-                a.end = a.start;
-                a.set("Content-Length", "0");
-            }));
+            s.when(
+                first(),
+                so_that(|_, a| {
+                    a.end = a.start;
+                    a.set("Content-Length", "0");
+                }),
+            );
         })
         .both(TWICE),
         fault("ten bytes more than promised", |s| s.when(first(), longer_by(10))).both(Must::Finish(330)),
@@ -102,21 +111,27 @@ pub fn ranges() -> Vec<Fault> {
         })
         .both(Must::Finish(330)),
         fault("a 206 to a request without Range", |s| {
-            s.when(always(), so_that(|ask, a| {
-                if ask.header("range").is_none() {
-                    a.status = 206;
-                    a.set("Content-Range", format!("bytes 0-{}/{}", a.end - 1, a.content.len()));
-                } else {
-                    a.unset("Content-Range");
-                }
-            }));
+            s.when(
+                always(),
+                so_that(|ask, a| {
+                    if ask.header("range").is_none() {
+                        a.status = 206;
+                        a.set("Content-Range", format!("bytes 0-{}/{}", a.end - 1, a.content.len()));
+                    } else {
+                        a.unset("Content-Range");
+                    }
+                }),
+            );
         })
         .both(Must::Refuse(1)),
         fault("multipart/byteranges", |s| {
-            s.when(first(), so_that(|_, a| {
-                a.unset("Content-Range");
-                a.set("Content-Type", "multipart/byteranges; boundary=x");
-            }));
+            s.when(
+                first(),
+                so_that(|_, a| {
+                    a.unset("Content-Range");
+                    a.set("Content-Type", "multipart/byteranges; boundary=x");
+                }),
+            );
         })
         .both(TWICE),
         fault("200 with a Content-Range that fits", |s| {

@@ -61,7 +61,7 @@ pub fn redirects() -> Vec<Fault> {
             })
             .at("/start")
             .resumed(Must::Renew(280)),
-        odd_server("leads to another file of the same ETag and length now", |s| {
+        odd_server("leads to another file of the same ETag and length now, the digest known", |s| {
             s.when(at("/start"), redirect(302, "/file.bin"));
         })
         .then(|s| {
@@ -78,12 +78,15 @@ pub fn redirects() -> Vec<Fault> {
         }),
         away("to itself", |s| s.when(at("/start"), redirect(302, "/start"))),
         away("more than ten", |s| {
-            s.when(always(), so_that(|ask, a| {
-                let n: u32 = ask.path().trim_start_matches("/start").parse().unwrap_or(0);
-                a.page("text/html", "moved");
-                a.status = 302;
-                a.set("Location", format!("/start{}", n + 1));
-            }));
+            s.when(
+                always(),
+                so_that(|ask, a| {
+                    let n: u32 = ask.path().trim_start_matches("/start").parse().unwrap_or(0);
+                    a.page("text/html", "moved");
+                    a.status = 302;
+                    a.set("Location", format!("/start{}", n + 1));
+                }),
+            );
         }),
         away("to file:///etc/passwd", |s| s.when(at("/start"), redirect(302, "file:///etc/passwd"))),
         away("to ftp://", |s| s.when(at("/start"), redirect(302, "ftp://127.0.0.1/file.bin"))),

@@ -1,7 +1,7 @@
 //! Lies below HTTP: bytes before, after and instead of an answer, heads without end, connections that end unsaid.
 
 use super::lies::answer;
-use super::Lie;
+use super::{Lie, Stop};
 use std::time::Duration;
 
 /// What goes over the wire beside the answer.
@@ -49,6 +49,15 @@ pub fn endless(start: impl Into<Vec<u8>>, again: impl Into<Vec<u8>>) -> Lie {
 /// The head comes a byte at a time.
 pub fn drips_head(pause: Duration) -> Lie {
     answer(move |_, a| a.noise.drip = Some(pause))
+}
+
+/// No byte of the content from `offset` on comes: silence.
+pub fn silent_from(offset: u64) -> Lie {
+    answer(move |_, a| {
+        if matches!(a.status, 200 | 206) && a.end > offset {
+            a.stop = Some((offset.saturating_sub(a.start), Stop::Stall));
+        }
+    })
 }
 
 /// The connection is closed after this answer, though nothing announced it.
