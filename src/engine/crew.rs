@@ -46,8 +46,10 @@ pub struct Crew {
     pub pace: Pace,
     /// What the content is called.
     pub kept: Validator,
-    /// Which form of condition works with this host.
-    pub form: Cell<Form>,
+    /// How further ranges are asked for: without a condition, as long as the answers say what they are of.
+    condition: Cell<Form>,
+    /// Whether an answer came without the validators that the content had before.
+    mute: Cell<bool>,
     /// Bytes of the file that are there.
     pub done: Cell<u64>,
     /// Connections that are receiving.
@@ -116,7 +118,8 @@ impl Crew {
             spans: RefCell::new(spans),
             meter: RefCell::new(meter),
             pace,
-            form: Cell::new(Form::Tag),
+            condition: Cell::new(Form::Bare),
+            mute: Cell::new(false),
             done: Cell::new(done),
             busy: Cell::new(0),
             writers: RefCell::default(),
@@ -172,17 +175,23 @@ impl Crew {
         Ok(Held { crew: self, id: claim.id, writer })
     }
 
-    /// Asks for the bytes of a claim until an answer fits, going down the ladder of conditions where a server does
-    /// not honour one.
+    /// Asks for the bytes of a claim until an answer fits.
+    ///
+    /// No condition goes with the request: every answer is compared with the record anyway, and a server that answers
+    /// a condition with the whole file, though nothing has changed, would cost that answer. Only where answers do not
+    /// say what they are of is the server held to a condition, down the ladder of those it honours.
     async fn ask(&self, held: &Held<'_>, range: ByteRange) -> Result<Reply, End> {
         loop {
-            let form = best_form(&self.kept, self.form.get());
+            let form = best_form(&self.kept, self.condition.get());
             let end = self.spans.borrow().end_of(held.id).unwrap_or(range.end);
-            let kept = Some(self.kept.clone());
+            let kept = Some(self.kept.clone()).filter(|_| form != Form::Bare);
             let ask = Ask { kept, form, alone: true, ..Ask::range(range.start, Some(end)) };
             match self.source.ask(ask).await.map_err(End::Fault)? {
                 Answer::Part { head, end, body } => {
                     self.check(&head)?;
+                    if self.wants_condition(&head.validator) {
+                        continue;
+                    }
                     self.ranged.set(true);
                     let offer = head.body_digests.into_iter().next().map(|offer| offer.digest);
                     let digest = offer.map(|digest| (digest.clone(), Hasher::new(digest.algorithm)));
@@ -191,7 +200,7 @@ impl Crew {
                 Answer::Whole { head, .. } => {
                     self.check(&head)?;
                     match next_form(form).filter(|_| self.ranged.get()) {
-                        Some(next) => self.form.set(next),
+                        Some(next) => self.condition.set(next),
                         None => return Err(End::NoRanges("it answers ranges with the whole file".into())),
                     }
                 }
@@ -205,6 +214,18 @@ impl Crew {
                 Answer::Unchanged => return Err(End::NoRanges("it answered 304 to a range".into())),
             }
         }
+    }
+
+    /// Whether an answer that calls the content nothing is to be had again under a condition: only then does the
+    /// server itself vouch for it. Once it has been tried, what comes is taken.
+    fn wants_condition(&self, now: &Validator) -> bool {
+        let form = best_form(&self.kept, Form::Tag);
+        let silent = now.etag.is_none() && now.last_modified.is_none();
+        if !silent || form == Form::Bare || self.mute.replace(true) {
+            return false;
+        }
+        self.condition.set(form);
+        true
     }
 
     /// Whether an answer is of the content that the record speaks of.

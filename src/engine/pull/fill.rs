@@ -16,6 +16,7 @@ use crate::partial::PartialFile;
 use crate::plan::{Plan, plan};
 use crate::source::{Answer, Ask, Body};
 use crate::units;
+use crate::wire::validator::Form;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -48,11 +49,10 @@ impl Transfer<'_> {
         let spans = Spans::new(file.held().missing(ByteRange::new(0, length)));
         let meter = Meter::new(Instant::now(), file.held().len(), Some(length));
         let mut crew = Crew::new(self.order.source.clone(), file.clone(), spans, meter, self.tools.pace.clone());
-        crew.form.set(opening.form);
         crew.ranged.set(opening.ranged);
         crew.least = self.tools.least;
         let crew = Rc::new(crew);
-        let ended = self.lead(&crew, (opening.range, opening.body)).await;
+        let ended = self.lead(&crew, opening.form, (opening.range, opening.body)).await;
         self.moved += crew.meter.borrow().run();
         match ended? {
             End::Idle => Ok(Filled::Complete),
@@ -67,9 +67,9 @@ impl Transfer<'_> {
     }
 
     /// Leads the connections until nothing is missing; when it returns, none of them is left.
-    pub(super) async fn lead(&self, crew: &Rc<Crew>, first: (ByteRange, Box<dyn Body>)) -> Result<End, Fault> {
+    async fn lead(&self, crew: &Rc<Crew>, form: Form, first: (ByteRange, Box<dyn Body>)) -> Result<End, Fault> {
         let mut hands: JoinSet<End> = JoinSet::new();
-        let ended = self.lead_hands(crew, &mut hands, first).await;
+        let ended = self.lead_hands(crew, &mut hands, form, first).await;
         hands.shutdown().await;
         ended
     }
@@ -78,6 +78,7 @@ impl Transfer<'_> {
         &self,
         crew: &Rc<Crew>,
         hands: &mut JoinSet<End>,
+        form: Form,
         first: (ByteRange, Box<dyn Body>),
     ) -> Result<End, Fault> {
         let begun = Instant::now();
@@ -122,7 +123,7 @@ impl Transfer<'_> {
             }
             if hands.is_empty() && proof.is_empty() && crew.spans.borrow().is_done() {
                 if crew.meter.borrow().run() > 0 {
-                    self.tools.hosts.learn(&host, crew.form.get(), course.adapt.limit());
+                    self.tools.hosts.learn(&host, form, course.adapt.limit());
                 }
                 self.progress(crew);
                 return Ok(End::Idle);
