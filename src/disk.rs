@@ -241,9 +241,22 @@ pub fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes all of `bytes` at the cursor of something that is streamed to.
-pub fn write_on(mut file: &File, bytes: &[u8]) -> io::Result<()> {
-    file.write_all(bytes)
+/// Writes all of `bytes` at the cursor of something that is streamed to, however long that takes.
+pub fn write_on(mut file: &File, mut bytes: &[u8]) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => bytes = &bytes[n..],
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            // Somebody else who has it open wants it not to block.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                poll(&mut [PollFd::new(file, PollFlags::OUT)], None)?;
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }
 
 /// Makes the data of the file survive a power cut.

@@ -13,8 +13,8 @@ pub struct Download {
     #[arg(value_name = "URL", required_unless_present = "input", value_hint = ValueHint::Url)]
     pub urls: Vec<String>,
 
-    /// Write to this file (one URL only)
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    /// Write to this file (one URL only); `-` is stdout
+    #[arg(short, long, value_name = "FILE|-", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
 
     /// Write into this folder
@@ -40,6 +40,10 @@ pub struct Download {
     /// Chunk size, as in 8M; raised until there are at most 10,000 [default: 8M]
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub chunk_size: Option<u64>,
+
+    /// How much to fetch ahead, in memory, of what reads a pipe (`-o -`, a FIFO) [default: 64M]
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub buffer: Option<u64>,
 
     /// The digest the file must have, as in sha256:HEX (one URL only)
     #[arg(long, value_name = "ALG:HEX")]

@@ -1,12 +1,13 @@
 //! `onward download`: each URL a transfer of its own, all on one thread.
 
 use super::run::{Deadline, block_on, policy};
+use super::signals::reader_gone;
 use super::{checksums, link};
 use crate::config::{self, Fetch};
 use crate::disk;
 use crate::engine::Stop;
 use crate::engine::pace::Pace;
-use crate::engine::pour::{self, pour};
+use crate::engine::pour::{self, Poured, pour};
 use crate::engine::pull::{self, Into, Tools, pull};
 use crate::event::{Event, FileId, Observer, Outcome};
 use crate::fault::{Fault, Kind};
@@ -60,9 +61,11 @@ async fn all(mut settings: config::Download, observer: Arc<dyn Observer>, stop: 
         transfers.spawn_local(async move {
             let _turn = turns.acquire_owned().await;
             let file = settings.first + index as FileId;
-            let event = match one(&settings, &settings.files[index], file, net, &tools).await {
+            let fetch = &settings.files[index];
+            let event = match one(&settings, fetch, file, net, &tools).await {
                 Ok(Some(outcome)) => Event::Done(outcome),
                 Ok(None) => return,
+                Err(fault) if flows(&settings, fetch) => Event::Failed(pour::for_good(deadline.name(fault))),
                 Err(fault) => Event::Failed(deadline.name(fault)),
             };
             observer.on(file, &event);
@@ -74,7 +77,7 @@ async fn all(mut settings: config::Download, observer: Arc<dyn Observer>, stop: 
     Ok(())
 }
 
-/// One file. `None`: a dry run, which has no outcome.
+/// One file. `None`: there is no outcome, because it was a dry run or its reader has gone away.
 async fn one(
     settings: &config::Download,
     fetch: &Fetch,
@@ -92,20 +95,30 @@ async fn one(
     let shown = net::shown(&url);
     let name = filename::of_url(&url);
     let source: Rc<dyn Source> = Rc::new(Http::new(net, url, access));
-    let target = fetch.output.as_ref().map(|output| settings.dir.join(output));
+    let target = target(settings, fetch);
     if settings.dry_run {
         return look(&*source, target.unwrap_or_else(|| settings.dir.join(&name))).await.map(|()| None);
     }
-    if let Some(path) = target.as_deref().filter(|path| is_stream(path)) {
+    if let Some(path) = target.as_ref().filter(|_| flows(settings, fetch)) {
         let order = pour::Order {
             file,
             source,
-            sink: disk::open_stream(path)?,
-            path: path.to_owned(),
+            into: is_stdout(path).then(report::data_out).transpose()?,
+            path: path.clone(),
             url: shown,
             checksum: fetch.checksum.clone(),
+            checksum_by: fetch.checksum_by.clone(),
+            connections: settings.work.connections,
+            buffer: settings.buffer,
+            chunk_size: settings.work.chunk_size,
         };
-        return pour(tools, order).await.map(Some);
+        return match pour(tools, order).await? {
+            Poured::Done(outcome) => Ok(Some(outcome)),
+            Poured::ReaderGone => {
+                reader_gone();
+                Ok(None)
+            }
+        };
     }
     let order = pull::Order {
         file,
@@ -127,10 +140,22 @@ async fn one(
     pull(tools, order).await.map(Some)
 }
 
-/// Whether the path names something that exists and is neither a regular file nor a folder: it is written to, never
-/// renamed over.
-fn is_stream(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir())
+/// Where it goes, if that was said.
+fn target(settings: &config::Download, fetch: &Fetch) -> Option<PathBuf> {
+    let output = fetch.output.as_ref()?;
+    Some(if is_stdout(output) { output.clone() } else { settings.dir.join(output) })
+}
+
+fn is_stdout(path: &Path) -> bool {
+    path == Path::new(report::STDOUT)
+}
+
+/// Whether the file goes to stdout or to something that exists and is neither a regular file nor a folder: that is
+/// written to, never renamed over.
+fn flows(settings: &config::Download, fetch: &Fetch) -> bool {
+    target(settings, fetch).is_some_and(|path| {
+        is_stdout(&path) || std::fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir())
+    })
 }
 
 /// Says what a download would do, by one request whose body is not read.

@@ -6,7 +6,7 @@
 
 use super::unfinished::{self, Search, Unfinished};
 use super::{download, link, upload};
-use crate::config::{Download, Fetch, Resume, Send, Upload, parse_url};
+use crate::config::{self, Download, Fetch, Resume, Send, Upload, parse_url};
 use crate::disk::shown;
 use crate::engine::Stop;
 use crate::event::{Event, FileId, Observer};
@@ -73,6 +73,7 @@ fn plan(settings: Resume) -> Plan {
             least: None,
             remote_time: false,
             strict: false,
+            buffer: config::BUFFER,
             work: settings.work.clone(),
             link: settings.link.clone(),
         },

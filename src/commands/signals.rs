@@ -5,11 +5,20 @@
 //! They are waited for on a thread of its own: the transfer's thread may be in the middle of a write.
 
 use crate::engine::Stop;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM};
 use signal_hook::iterator::Signals as Incoming;
 use signal_hook::low_level::emulate_default_handler;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+/// Whether the reader of our output has gone away.
+static READER_GONE: AtomicBool = AtomicBool::new(false);
+
+/// Whoever read what this process writes has gone away: once all is said it ends as by SIGPIPE, which is how a shell
+/// knows that its pipe was closed.
+pub fn reader_gone() {
+    READER_GONE.store(true, Ordering::SeqCst);
+}
 
 /// The watch over the signals of this process.
 pub struct Signals {
@@ -45,6 +54,7 @@ impl Signals {
     /// Ends the process by the signal that was caught; returns when there was none.
     pub fn raise_again(&self) {
         match self.caught.load(Ordering::SeqCst) {
+            0 if READER_GONE.load(Ordering::SeqCst) => drop(emulate_default_handler(SIGPIPE)),
             0 => {}
             signal => drop(emulate_default_handler(signal)),
         }

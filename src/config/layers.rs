@@ -19,7 +19,8 @@ use std::time::Duration;
 /// A larger config, header, token or URL list file than this is refused, in bytes.
 const MAX_TEXT: u64 = 64 << 20;
 /// The settings that the config file and `ONWARD_*` variables may give.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
+    "buffer",
     "cacert",
     "chunk-size",
     "connect-timeout",
@@ -164,8 +165,12 @@ impl<'a> Layers<'a> {
         if several && flags.checksum.is_some() {
             return Err(usage("--checksum belongs to one file, and there is more than one URL"));
         }
-        if flags.output.as_deref() == Some(Path::new("-")) {
-            return Err(usage("writing to stdout is not supported").hint("name a file; a FIFO or /dev/null will do"));
+        if flags.output.as_deref() == Some(Path::new("-")) && (flags.dir.is_some() || flags.remote_time) {
+            return Err(usage("-o - writes to stdout, which has neither a folder nor a time"));
+        }
+        let buffer = self.pick(flags.buffer, "buffer", units::size)?.unwrap_or(super::BUFFER);
+        if buffer == 0 {
+            return Err(usage("a buffer holds at least one byte"));
         }
         let checksum = flags.checksum.as_deref().map(parse_checksum).transpose()?;
         let existing = existing(flags.overwrite, flags.no_clobber);
@@ -187,6 +192,7 @@ impl<'a> Layers<'a> {
             least: flags.speed_limit.map(|least| (least, flags.speed_time.unwrap_or(Duration::from_secs(30)))),
             remote_time: flags.remote_time,
             strict: flags.strict,
+            buffer,
             work: self.work(flags.connections, flags.jobs, flags.chunk_size, flags.no_restart)?,
             link: self.link(flags.link)?,
         })

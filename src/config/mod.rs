@@ -115,6 +115,9 @@ impl Default for Link {
     }
 }
 
+/// How much is fetched ahead of what reads a pipe, unless told otherwise, in bytes.
+pub const BUFFER: u64 = 64 << 20;
+
 /// How a file is moved, whichever way.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Work {
@@ -190,6 +193,8 @@ pub struct Download {
     pub remote_time: bool,
     /// Samples are not proof enough.
     pub strict: bool,
+    /// The most that is fetched ahead of what reads a pipe, in bytes.
+    pub buffer: u64,
     /// How.
     pub work: Work,
     /// Through what.

@@ -4,20 +4,24 @@
 
 use super::meter::Meter;
 use super::pace::Pace;
+use super::sink::{Outlet, Sink};
 use super::spans::{Claim, ClaimId, Spans};
-use crate::byteset::ByteSet;
 use crate::chunk::ByteRange;
 use crate::digest::{Digest, Hasher};
 use crate::fault::{Fault, Kind};
-use crate::partial::{PartialFile, Writer};
 use crate::record::Validator;
 use crate::source::{Answer, Ask, Body, Head, Source};
 use crate::units;
 use crate::wire::validator::{Form, Likeness, best_form, compare};
+use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// At most this many bytes are asked for again to be compared.
+const PROBE: u64 = 64 << 10;
 
 /// Why a connection has nothing more to do.
 #[derive(Debug)]
@@ -37,7 +41,7 @@ pub struct Crew {
     /// Where bytes come from.
     pub source: Rc<dyn Source>,
     /// Where they go.
-    pub file: PartialFile,
+    pub sink: Sink,
     /// What is missing.
     pub spans: RefCell<Spans>,
     /// How fast it goes.
@@ -50,6 +54,8 @@ pub struct Crew {
     condition: Cell<Form>,
     /// Whether an answer came without the validators that the content had before.
     mute: Cell<bool>,
+    /// Whether answers do not say that they are of the same content: then bytes are compared.
+    doubtful: Cell<bool>,
     /// Bytes of the file that are there.
     pub done: Cell<u64>,
     /// Connections that are receiving.
@@ -59,15 +65,19 @@ pub struct Crew {
     pub ranged: Cell<bool>,
     /// How many bytes to ask for at once.
     pub want: Cell<u64>,
+    /// There may be more to do than a moment ago.
+    pub news: Notify,
     /// Connections slower than this are replaced.
     pub least: Least,
-    /// The claims' writers: whoever cuts a claim shrinks its writer.
-    writers: RefCell<HashMap<ClaimId, Rc<RefCell<Writer>>>>,
+    /// The claims' outlets: whoever cuts a claim shrinks its outlet.
+    outlets: RefCell<HashMap<ClaimId, Rc<RefCell<Outlet>>>>,
 }
 
 /// An answer under way that fits its claim.
 struct Reply {
     body: Box<dyn Body>,
+    /// Bytes of it that are here already.
+    ready: Option<Bytes>,
     end: u64,
     /// What these very bytes are said to hash to, and the hash so far.
     digest: Option<(Digest, Hasher)>,
@@ -77,12 +87,12 @@ struct Reply {
 struct Held<'a> {
     crew: &'a Crew,
     id: ClaimId,
-    writer: Rc<RefCell<Writer>>,
+    outlet: Rc<RefCell<Outlet>>,
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.crew.writers.borrow_mut().remove(&self.id);
+        self.crew.outlets.borrow_mut().remove(&self.id);
         self.crew.spans.borrow_mut().release(self.id);
     }
 }
@@ -104,25 +114,34 @@ impl Drop for Busy<'_> {
 }
 
 impl Crew {
-    /// A crew for what `spans` says is missing of `file`.
-    pub fn new(source: Rc<dyn Source>, file: PartialFile, spans: Spans, meter: Meter, pace: Pace) -> Self {
-        let record = file.record();
-        let done = file.held().len();
+    /// A crew for what `spans` says is missing in `sink` of the content that is called `kept`.
+    pub fn new(
+        source: Rc<dyn Source>,
+        kept: Validator,
+        sink: Sink,
+        spans: Spans,
+        meter: Meter,
+        tools: (Pace, Least),
+    ) -> Self {
+        let (pace, least) = tools;
+        let done = sink.done();
         Self {
             source,
-            kept: record.validator,
+            kept,
             ranged: Cell::new(false),
-            want: Cell::new(record.chunk_size),
-            least: None,
-            file,
+            want: Cell::new(sink.chunk_size()),
+            news: Notify::new(),
+            least,
+            sink,
             spans: RefCell::new(spans),
             meter: RefCell::new(meter),
             pace,
             condition: Cell::new(Form::Bare),
             mute: Cell::new(false),
+            doubtful: Cell::new(false),
             done: Cell::new(done),
             busy: Cell::new(0),
-            writers: RefCell::default(),
+            outlets: RefCell::default(),
         }
     }
 
@@ -132,8 +151,8 @@ impl Crew {
         let mut first = first;
         loop {
             let claim = match &first {
-                Some((range, _)) => self.spans.borrow_mut().take(range.len(), 1, false),
-                None => self.spans.borrow_mut().take(self.want.get(), self.file.layout().chunk_size(), true),
+                Some((range, _)) => self.spans.borrow_mut().take_open(range.len()),
+                None => self.spans.borrow_mut().take(self.want.get(), self.sink.chunk_size()),
             };
             let Some(claim) = claim else { return End::Idle };
             let held = match self.hold(claim) {
@@ -141,7 +160,7 @@ impl Crew {
                 Err(fault) => return End::Fault(fault),
             };
             let reply = match first.take() {
-                Some((range, body)) => Ok(Reply { body, end: range.end, digest: None }),
+                Some((range, body)) => Ok(Reply { body, ready: None, end: range.end, digest: None }),
                 None => self.ask(&held, claim.range).await,
             };
             let outcome = match reply {
@@ -160,19 +179,24 @@ impl Crew {
         }
     }
 
+    /// Whether another connection would find something to do.
+    pub fn has_work(&self) -> bool {
+        self.spans.borrow().has_work(self.want.get(), self.sink.chunk_size())
+    }
+
     fn hold(&self, claim: Claim) -> Result<Held<'_>, Fault> {
         if let Some((victim, end)) = claim.cut
-            && let Some(writer) = self.writers.borrow().get(&victim)
+            && let Some(outlet) = self.outlets.borrow().get(&victim)
         {
-            writer.borrow_mut().shrink(end);
+            outlet.borrow_mut().shrink(end);
         }
-        let Some(writer) = self.file.writer(claim.range) else {
+        let Some(outlet) = self.sink.outlet(claim.range) else {
             self.spans.borrow_mut().release(claim.id);
             return Err(Fault::new(Kind::Other, format!("bytes {:?} were claimed twice", claim.range)));
         };
-        let writer = Rc::new(RefCell::new(writer));
-        self.writers.borrow_mut().insert(claim.id, writer.clone());
-        Ok(Held { crew: self, id: claim.id, writer })
+        let outlet = Rc::new(RefCell::new(outlet));
+        self.outlets.borrow_mut().insert(claim.id, outlet.clone());
+        Ok(Held { crew: self, id: claim.id, outlet })
     }
 
     /// Asks for the bytes of a claim until an answer fits.
@@ -185,17 +209,24 @@ impl Crew {
             let form = best_form(&self.kept, self.condition.get());
             let end = self.spans.borrow().end_of(held.id).unwrap_or(range.end);
             let kept = Some(self.kept.clone()).filter(|_| form != Form::Bare);
-            let ask = Ask { kept, form, alone: true, ..Ask::range(range.start, Some(end)) };
+            let here = self.overlap(range);
+            let from = range.start - here.len() as u64;
+            let ask = Ask { kept, form, alone: true, ..Ask::range(from, Some(end)) };
             match self.source.ask(ask).await.map_err(End::Fault)? {
                 Answer::Part { head, end, body } => {
-                    self.check(&head)?;
+                    let sure = self.check(&head)?;
                     if self.wants_condition(&head.validator) {
                         continue;
                     }
                     self.ranged.set(true);
                     let offer = head.body_digests.into_iter().next().map(|offer| offer.digest);
                     let digest = offer.map(|digest| (digest.clone(), Hasher::new(digest.algorithm)));
-                    return Ok(Reply { body, end, digest });
+                    let mut reply = Reply { body, ready: None, end, digest };
+                    self.agrees(&mut reply, &here).await?;
+                    if !sure && !self.doubtful.replace(true) {
+                        self.probe(range).await?;
+                    }
+                    return Ok(reply);
                 }
                 Answer::Whole { head, .. } => {
                     self.check(&head)?;
@@ -204,7 +235,7 @@ impl Crew {
                         None => return Err(End::NoRanges("it answers ranges with the whole file".into())),
                     }
                 }
-                Answer::Beyond { head } => match (head.total, self.file.length()) {
+                Answer::Beyond { head } => match (head.total, self.sink.length()) {
                     (Some(now), Some(length)) if now != length => {
                         return Err(End::Changed(format!("its length was {length} bytes and is {now} now")));
                     }
@@ -213,6 +244,54 @@ impl Crew {
                 Answer::Unfit { why } => return Err(End::NoRanges(why)),
                 Answer::Unchanged => return Err(End::NoRanges("it answered 304 to a range".into())),
             }
+        }
+    }
+
+    /// The bytes before a range to ask for again with it, where only bytes tell whether it is still the same content:
+    /// what is here of them, few beside the range itself.
+    fn overlap(&self, range: ByteRange) -> Vec<u8> {
+        match self.doubtful.get() {
+            true => self.sink.before(range.start, PROBE.min(range.len() / 16)),
+            false => Vec::new(),
+        }
+    }
+
+    /// Compares the first bytes of an answer with those that are here.
+    async fn agrees(&self, reply: &mut Reply, here: &[u8]) -> Result<(), End> {
+        let mut left = here;
+        while !left.is_empty() {
+            let next = reply.body.next().await.map_err(End::Fault)?;
+            let text = "an answer ended before what was asked for began";
+            let mut bytes = next.ok_or_else(|| End::Fault(Fault::new(Kind::Network, text)))?;
+            self.meter.borrow_mut().moved(bytes.len() as u64);
+            if let Some((_, hash)) = &mut reply.digest {
+                hash.update(&bytes);
+            }
+            let (old, later) = left.split_at(left.len().min(bytes.len()));
+            if bytes.split_to(old.len()) != old {
+                return Err(End::Changed("bytes that are here differ from the remote's".into()));
+            }
+            left = later;
+            reply.ready = Some(bytes).filter(|bytes| !bytes.is_empty());
+        }
+        Ok(())
+    }
+
+    /// Compares the bytes before a range with the remote's, in a request of its own: the answer that gave rise to
+    /// the doubt is open already.
+    async fn probe(&self, range: ByteRange) -> Result<(), End> {
+        let here = self.sink.before(range.start, PROBE.min(range.len() / 16));
+        if here.is_empty() {
+            return Ok(());
+        }
+        let from = range.start - here.len() as u64;
+        let ask = Ask { alone: true, ..Ask::range(from, Some(range.start)) };
+        match self.source.ask(ask).await.map_err(End::Fault)? {
+            Answer::Part { head, end, body } if end == range.start => {
+                self.check(&head)?;
+                self.agrees(&mut Reply { body, ready: None, end, digest: None }, &here).await
+            }
+            _ => Ok(()),
         }
     }
 
@@ -228,26 +307,23 @@ impl Crew {
         true
     }
 
-    /// Whether an answer is of the content that the record speaks of.
-    fn check(&self, head: &Head) -> Result<(), End> {
-        let length = self.file.length();
+    /// Whether an answer is of the content that the record speaks of. `false`: its head does not tell.
+    fn check(&self, head: &Head) -> Result<bool, End> {
+        let length = self.sink.length();
         match compare(&self.kept, length, &head.validator, head.total) {
             // A login page has another length or none: nothing about the file itself has changed.
             Likeness::Different(_) | Likeness::CannotTell if head.html && head.total != length => {
                 Err(End::Fault(Fault::new(Kind::Network, "a web page came where the file was expected")))
             }
             Likeness::Different(why) => Err(End::Changed(why)),
-            Likeness::Same | Likeness::CannotTell => Ok(()),
+            Likeness::Same => Ok(true),
+            Likeness::CannotTell => Ok(false),
         }
     }
 
     /// Bytes that are not what their own answer says: they are missing again, and this connection is to blame.
     async fn take_back(&self, wrong: ByteRange) -> Result<(), Fault> {
-        let wrong = ByteSet::of(wrong);
-        let before = self.file.held();
-        self.file.forget(&wrong).await?;
-        let mut gone = before;
-        gone.subtract(&self.file.held());
+        let gone = self.sink.take_back(wrong).await?;
         self.spans.borrow_mut().add(&gone);
         self.done.set(self.done.get().saturating_sub(gone.len()));
         Err(Fault::new(
@@ -259,44 +335,53 @@ impl Crew {
     /// Moves the bytes of an answer into the claim, as far as both reach. Gives back the bytes that turned out not
     /// to be what the answer says of itself.
     async fn copy(&self, held: &Held<'_>, mut reply: Reply) -> Result<Option<ByteRange>, Fault> {
-        let start = held.writer.borrow().at();
+        let start = held.outlet.borrow().at();
         let mut slow = Slow::new(self.least, Instant::now());
         loop {
             let (at, end) = {
-                let writer = held.writer.borrow();
-                (writer.at(), writer.end())
+                let outlet = held.outlet.borrow();
+                (outlet.at(), outlet.end())
             };
             if at >= end.min(reply.end) {
                 let wrong =
                     reply.digest.filter(|_| at == reply.end).filter(|(said, hash)| hash.clone().finish() != *said);
                 return Ok(wrong.map(|_| ByteRange::new(start, at)));
             }
-            let Some(bytes) = reply.body.next().await? else {
-                return Ok(None);
-            };
-            if let Some((_, hash)) = &mut reply.digest {
-                hash.update(&bytes);
+            if self.sink.room(at).await {
+                // Whoever reads the pipe was slow, not the connection.
+                slow = Slow::new(self.least, Instant::now());
+                continue;
             }
-            self.put(held, &bytes)?;
-            slow.moved(bytes.len(), Instant::now(), &self.source.host())?;
-            let wait = self.pace.pass(bytes.len());
+            let bytes = match reply.ready.take() {
+                Some(bytes) => bytes,
+                None => {
+                    let Some(bytes) = reply.body.next().await? else { return Ok(None) };
+                    self.meter.borrow_mut().moved(bytes.len() as u64);
+                    if let Some((_, hash)) = &mut reply.digest {
+                        hash.update(&bytes);
+                    }
+                    bytes
+                }
+            };
+            let came = bytes.len();
+            self.put(held, bytes)?;
+            slow.moved(came, Instant::now(), &self.source.host())?;
+            let wait = self.pace.pass(came);
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
             }
         }
     }
 
-    fn put(&self, held: &Held<'_>, bytes: &[u8]) -> Result<(), Fault> {
-        let mut writer = held.writer.borrow_mut();
+    fn put(&self, held: &Held<'_>, mut bytes: Bytes) -> Result<(), Fault> {
+        let mut outlet = held.outlet.borrow_mut();
         // The claim may have been cut while these bytes were on their way: what is behind the cut is another's.
-        let room = usize::try_from(writer.end() - writer.at()).unwrap_or(usize::MAX);
-        let mine = &bytes[..bytes.len().min(room)];
-        writer.write(mine)?;
-        self.spans.borrow_mut().advance(held.id, writer.at());
-        self.done.set(self.done.get() + mine.len() as u64);
-        let mut meter = self.meter.borrow_mut();
-        meter.moved(bytes.len() as u64);
-        meter.set_done(self.done.get());
+        bytes.truncate(usize::try_from(outlet.end() - outlet.at()).unwrap_or(usize::MAX));
+        let mine = bytes.len() as u64;
+        outlet.put(bytes)?;
+        self.spans.borrow_mut().advance(held.id, outlet.at());
+        self.done.set(self.done.get() + mine);
+        self.meter.borrow_mut().set_done(self.done.get());
         Ok(())
     }
 }

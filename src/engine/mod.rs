@@ -1,13 +1,17 @@
 //! The loops: what is missing is asked for, moved, recorded, until nothing is missing.
 pub mod adapt;
 mod crew;
+mod drain;
+mod lead;
 pub mod meter;
 mod overlap;
 pub mod pace;
+mod pipe;
 pub mod pour;
 pub mod pull;
 pub mod push;
 pub mod retry;
+mod sink;
 pub mod spans;
 mod stop;
 mod stream;

@@ -4,6 +4,9 @@
 //! An idle connection takes unclaimed bytes first, lowest offset first, so that the prefix grows and can be hashed
 //! while it is warm. When there are none it takes the second half of the claim that has most left, if that is worth
 //! a request.
+//!
+//! Where order matters (a digest that runs over the file from its beginning, a pipe), no claim reaches further than a
+//! window ahead of what is complete, or of what has gone out: hashing keeps up, and memory stays bounded.
 
 use crate::byteset::ByteSet;
 use crate::chunk::ByteRange;
@@ -27,18 +30,65 @@ pub struct Claim {
     pub cut: Option<(ClaimId, u64)>,
 }
 
+/// How far ahead work may be.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    size: u64,
+    /// Where it begins; `None` is at the first missing byte.
+    from: Option<u64>,
+}
+
 /// The missing bytes of one file.
 #[derive(Debug)]
 pub struct Spans {
     free: ByteSet,
     claims: Vec<(ClaimId, ByteRange)>,
     next_id: ClaimId,
+    window: Option<Window>,
 }
 
 impl Spans {
     /// All of `missing` is to be fetched.
     pub fn new(missing: impl IntoIterator<Item = ByteRange>) -> Self {
-        Self { free: missing.into_iter().collect(), claims: Vec::new(), next_id: 0 }
+        Self { free: missing.into_iter().collect(), claims: Vec::new(), next_id: 0, window: None }
+    }
+
+    /// From now on nothing further than `size` bytes ahead of the first missing byte is claimed.
+    pub fn stay_within(&mut self, size: u64) {
+        self.window = Some(Window { size: size.max(1), from: None });
+    }
+
+    /// The window begins at `at`, wherever the first missing byte is: what lies between is there and takes room.
+    pub fn passed(&mut self, at: u64) {
+        if let Some(window) = &mut self.window {
+            window.from = Some(at);
+        }
+    }
+
+    /// One past the last byte that may be claimed now.
+    fn limit(&self) -> u64 {
+        let Some(window) = self.window else { return u64::MAX };
+        window.from.unwrap_or_else(|| self.front()).saturating_add(window.size)
+    }
+
+    /// The first missing byte, claimed or not.
+    fn front(&self) -> u64 {
+        let claimed = self.claims.iter().map(|(_, range)| range).filter(|range| !range.is_empty());
+        claimed.map(|range| range.start).chain(self.first().map(|run| run.start)).min().unwrap_or(0)
+    }
+
+    /// A claim with less than this left is not cut, in bytes.
+    fn worth_cutting(&self) -> u64 {
+        self.window.map_or(WORTH_CUTTING, |window| WORTH_CUTTING.min((window.size / 4).max(1)))
+    }
+
+    /// How much to claim at once of `want`, and on multiples of what it is to end: within a window small enough that
+    /// all connections find room in it.
+    fn measure(&self, want: u64, align: u64) -> (u64, u64) {
+        let (want, align) = (want.max(1), align.max(1));
+        let Some(window) = self.window else { return (want, align) };
+        let want = want.min((window.size / 16).max(1));
+        (want, if align > want { GRAIN.min(want) } else { align })
     }
 
     /// The first unclaimed byte.
@@ -61,31 +111,61 @@ impl Spans {
         self.claims.len()
     }
 
-    /// Bytes to fetch: about `want` of them, which end on a multiple of `align` where they can. With `cut`, a claim
-    /// that has much left may be cut in two when nothing is unclaimed.
-    pub fn take(&mut self, want: u64, align: u64, cut: bool) -> Option<Claim> {
-        if let Some(run) = self.first() {
-            let wanted = run.start.saturating_add(want.max(1)).div_ceil(align.max(1)).saturating_mul(align.max(1));
-            let range = ByteRange::new(run.start, wanted.min(run.end));
+    /// The first unclaimed bytes, at most `most` of them, wherever the window ends: an answer that is open already.
+    pub fn take_open(&mut self, most: u64) -> Option<Claim> {
+        let run = self.first()?;
+        let range = ByteRange::new(run.start, run.end.min(run.start.saturating_add(most)));
+        self.free.forget(range);
+        (!range.is_empty()).then(|| self.claim(range, None))
+    }
+
+    /// Bytes to fetch: about `want` of them, which end on a multiple of `align` where they can. When nothing is
+    /// unclaimed, a claim that has much left is cut in two.
+    pub fn take(&mut self, want: u64, align: u64) -> Option<Claim> {
+        if let Some(range) = self.next_free(want, align) {
             self.free.forget(range);
             return Some(self.claim(range, None));
         }
-        if !cut {
-            return None;
-        }
-        let (id, victim) = self.claims.iter().copied().max_by_key(|(_, range)| range.len())?;
-        if victim.len() < WORTH_CUTTING {
-            return None;
-        }
-        let middle = (victim.start + victim.len().div_ceil(2)).next_multiple_of(GRAIN).min(victim.end);
-        let range = ByteRange::new(middle, victim.end);
-        self.set(id, ByteRange::new(victim.start, middle));
-        (!range.is_empty()).then(|| self.claim(range, Some((id, middle))))
+        let (id, victim, range) = self.next_cut(want, align)?;
+        self.set(id, ByteRange::new(victim.start, range.start));
+        self.free.insert(ByteRange::new(range.end, victim.end));
+        Some(self.claim(range, Some((id, range.start))))
     }
 
-    /// Whether another connection would find something to do.
-    pub fn has_work(&self) -> bool {
-        !self.free.is_empty() || self.claims.iter().any(|(_, range)| range.len() >= WORTH_CUTTING)
+    /// Whether another connection that wants that much would find something to do.
+    pub fn has_work(&self, want: u64, align: u64) -> bool {
+        self.next_free(want, align).is_some() || self.next_cut(want, align).is_some()
+    }
+
+    fn next_free(&self, want: u64, align: u64) -> Option<ByteRange> {
+        let run = self.first()?;
+        let (want, align) = self.measure(want, align);
+        let wanted = run.start.saturating_add(want).div_ceil(align).saturating_mul(align).min(run.end);
+        // A window that opens byte by byte must not lead to requests for a few bytes each.
+        let end = wanted.min(self.limit());
+        (end >= run.end.min(run.start.saturating_add(want))).then(|| ByteRange::new(run.start, end))
+    }
+
+    /// The claim to cut, what it is now, and what is cut out of it.
+    fn next_cut(&self, want: u64, align: u64) -> Option<(ClaimId, ByteRange, ByteRange)> {
+        if !self.free.is_empty() && self.window.is_none() {
+            return None;
+        }
+        let reach = ByteRange::new(0, self.limit());
+        let (id, victim) = self.claims.iter().copied().max_by_key(|(_, range)| range.intersect(&reach).len())?;
+        let within = victim.intersect(&reach);
+        if within.len() < self.worth_cutting() {
+            return None;
+        }
+        let half = within.len().div_ceil(2);
+        // Within a window the front comes first: pieces of equal size, one behind the other.
+        let (keep, want) = match self.window {
+            None => (half, u64::MAX),
+            Some(_) => (half.min(self.measure(want, align).0), self.measure(want, align).0),
+        };
+        let middle = (victim.start + keep).next_multiple_of(GRAIN).min(within.end);
+        let range = ByteRange::new(middle, within.end.min(middle.saturating_add(want)));
+        (!range.is_empty()).then_some((id, victim, range))
     }
 
     fn claim(&mut self, range: ByteRange, cut: Option<(ClaimId, u64)>) -> Claim {
@@ -145,35 +225,73 @@ mod tests {
     #[test]
     fn unclaimed_bytes_first_then_the_largest_claim_is_cut() {
         let mut spans = Spans::new([ByteRange::new(0, 100 * MIB)]);
-        let all = spans.take(u64::MAX / 2, 8 * MIB, true).unwrap();
+        let all = spans.take(u64::MAX / 2, 8 * MIB).unwrap();
         assert_eq!(all.range, ByteRange::new(0, 100 * MIB));
         spans.advance(all.id, 20 * MIB);
-        let half = spans.take(MIB, 8 * MIB, true).unwrap();
+        let half = spans.take(MIB, 8 * MIB).unwrap();
         assert_eq!((half.range, half.cut), (ByteRange::new(60 * MIB, 100 * MIB), Some((all.id, 60 * MIB))));
-        assert_eq!(spans.take(MIB, MIB, false), None);
         spans.release(half.id);
-        let again = spans.take(3 * MIB, 8 * MIB, true).unwrap();
+        let again = spans.take(3 * MIB, 8 * MIB).unwrap();
         assert_eq!((again.range, again.cut), (ByteRange::new(60 * MIB, 64 * MIB), None));
     }
 
     #[test]
     fn small_rests_are_left_alone() {
         let mut spans = Spans::new([ByteRange::new(0, WORTH_CUTTING - 1)]);
-        spans.take(u64::MAX / 2, 1, true).unwrap();
-        assert_eq!(spans.take(1, 1, true), None);
+        spans.take(u64::MAX / 2, 1).unwrap();
+        assert_eq!(spans.take(1, 1), None);
+    }
+
+    #[test]
+    fn nothing_is_claimed_beyond_the_window() {
+        let mut spans = Spans::new([ByteRange::new(0, 1000 * MIB)]);
+        spans.stay_within(64 * MIB);
+        let open = spans.take_open(1000 * MIB).unwrap();
+        assert_eq!(open.range, ByteRange::new(0, 1000 * MIB));
+        // An open answer is cut near its front, and what lies behind goes in pieces of one size.
+        let second = spans.take(8 * MIB, MIB).unwrap();
+        assert_eq!((second.range, second.cut), (ByteRange::new(4 * MIB, 8 * MIB), Some((open.id, 4 * MIB))));
+        let mut last = second;
+        while let Some(next) = spans.take(8 * MIB, MIB).filter(|next| next.cut.is_none()) {
+            assert_eq!(next.range.start, last.range.end);
+            last = next;
+        }
+        assert_eq!(last.range.end, 64 * MIB);
+        // The window moves with the first missing byte, by whole pieces.
+        spans.advance(open.id, 3 * MIB);
+        assert!(!spans.next_free(8 * MIB, MIB).is_some_and(|range| range.end > 67 * MIB));
+        spans.advance(open.id, 4 * MIB);
+        spans.release(open.id);
+        assert_eq!(spans.next_free(8 * MIB, MIB), Some(ByteRange::new(64 * MIB, 68 * MIB)));
+        // What has arrived and not gone out takes room too.
+        spans.passed(0);
+        assert_eq!(spans.next_free(8 * MIB, MIB), None);
     }
 
     proptest! {
         /// However claims are taken, advanced and released: no byte is claimed twice and none is lost.
         #[test]
-        fn every_byte_once(steps in prop::collection::vec((0u8..3, 1u64..40, 0u64..64), 1..80)) {
+        fn every_byte_once(
+            window in prop::option::of(1u64..100),
+            steps in prop::collection::vec((0u8..3, 1u64..40, 0u64..64), 1..80),
+        ) {
             let total = 200 * GRAIN;
             let mut spans = Spans::new([ByteRange::new(0, total)]);
+            if let Some(window) = window {
+                spans.stay_within(window * GRAIN);
+            }
             let mut fetched = ByteSet::new();
             let mut out: Vec<(ClaimId, u64)> = Vec::new();
             for (what, size, pick) in steps {
                 match what {
-                    0 => out.extend(spans.take(size * GRAIN, GRAIN, true).map(|claim| (claim.id, claim.range.start))),
+                    0 => {
+                        let (work, limit) = (spans.has_work(size * GRAIN, GRAIN), spans.limit());
+                        let claim = spans.take(size * GRAIN, GRAIN);
+                        prop_assert_eq!(work, claim.is_some());
+                        prop_assert!(claim.is_none_or(|claim| claim.range.end <= limit && !claim.range.is_empty()));
+                        prop_assert!(work || spans.claimed() > 0 || spans.is_done(), "it would wait for ever");
+                        out.extend(claim.map(|claim| (claim.id, claim.range.start)));
+                    }
                     1 if !out.is_empty() => {
                         let index = pick as usize % out.len();
                         let (id, at) = out[index];

@@ -17,12 +17,17 @@ pub use words::clean;
 use crate::event::{Event, FileId, Observer};
 use crate::fault::{Fault, Kind, exit_code_of_all};
 use seen::{Seen, Tally};
+use std::fs::File;
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// The file of events that belong to no file.
 pub const NO_FILE: FileId = FileId::MAX;
+
+/// The place of what went to stdout: nothing else is written there then.
+pub const STDOUT: &str = "-";
 
 /// What to show, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +141,9 @@ impl Inner {
         if self.choice.wants(event) {
             self.face.show(file, event, self.tally.files.get(&file), &self.tally, now);
         }
-        if let Event::Done(outcome) = event {
+        if let Event::Done(outcome) = event
+            && outcome.place != STDOUT
+        {
             self.face.result(&outcome.place);
         }
         self.tally.after(file, event);
@@ -184,6 +191,12 @@ pub fn usage(answer: &clap::Error) -> u8 {
             u8::try_from(answer.exit_code()).unwrap_or(2)
         }
     }
+}
+
+/// stdout as something that data is written to.
+pub fn data_out() -> Result<File, Fault> {
+    let cannot = |e| Fault::new(Kind::Local, format!("stdout cannot be written: {e}"));
+    std::io::stdout().as_fd().try_clone_to_owned().map(File::from).map_err(cannot)
 }
 
 /// Writes one result line to stdout, flushed. A reader that has gone away is no failure.

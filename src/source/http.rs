@@ -164,6 +164,10 @@ fn part(answer: Response, mut head: Head, from: u64, end: Option<u64>) -> Result
     if range.start != from || end.is_some_and(|end| range.end > end) {
         return unfit("it sends another range than it was asked for");
     }
+    if end.is_none() && total.is_none() {
+        // Whether its end is the file's end, nobody could tell.
+        return unfit("it sends a part and does not say of how much");
+    }
     let told = answer.field(CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok());
     if told.is_some_and(|told| told != range.len()) {
         return unfit("its range and its length contradict each other");

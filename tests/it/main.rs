@@ -9,6 +9,7 @@ mod crash;
 mod download;
 mod download_attacks;
 mod download_faults;
+mod download_pipe;
 mod download_sidecar;
 
 mod cli;

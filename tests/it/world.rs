@@ -296,7 +296,7 @@ impl World {
         let mut command = Command::new(env!("CARGO_BIN_EXE_onward"));
         command.args(args).current_dir(self.dir()).env_clear().stdin(Stdio::null());
         command.env("HOME", self.home()).env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        Onward { command, stdin: None }
+        Onward { command, stdin: None, stdout: None }
     }
 }
 
@@ -331,6 +331,7 @@ pub fn same(path: &Path, content: &Content) {
 pub struct Onward {
     command: Command,
     stdin: Option<Vec<u8>>,
+    stdout: Option<std::io::PipeWriter>,
 }
 
 impl Onward {
@@ -365,6 +366,12 @@ impl Onward {
         self
     }
 
+    /// Its stdout goes into this pipe, and is not kept.
+    pub fn stdout(mut self, into: std::io::PipeWriter) -> Self {
+        self.stdout = Some(into);
+        self
+    }
+
     /// Kills itself at a named point (`"data-synced"`, `"data-synced:3"`), as only debug builds do.
     pub fn crash_at(self, point: &str) -> Self {
         self.env("ONWARD_CRASH_AT", point)
@@ -377,12 +384,17 @@ impl Onward {
             self.command.stdin(Stdio::piped());
         }
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        if let Some(pipe) = self.stdout {
+            self.command.stdout(pipe);
+        }
         let mut child = self.command.spawn().unwrap();
+        // Our own end of a pipe would keep it open.
+        drop(self.command);
         if let (Some(bytes), Some(mut pipe)) = (self.stdin, child.stdin.take()) {
             std::thread::spawn(move || drop(pipe.write_all(&bytes)));
         }
-        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        let stdout = std::thread::spawn(move || read_all(out));
+        let (out, err) = (child.stdout.take(), child.stderr.take().unwrap());
+        let stdout = std::thread::spawn(move || out.map(read_all).unwrap_or_default());
         let told = Arc::new(Mutex::new(String::new()));
         let (lines_in, lines) = channel();
         let stderr = std::thread::spawn({

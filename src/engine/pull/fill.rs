@@ -3,42 +3,28 @@
 use super::{Filled, Opening, Transfer, interrupted, now};
 use crate::byteset::ByteSet;
 use crate::chunk::ByteRange;
-use crate::engine::adapt::{Adapt, Sample};
-use crate::engine::cpu_time;
 use crate::engine::crew::{Crew, End};
+use crate::engine::lead::Lead;
 use crate::engine::meter::Meter;
-use crate::engine::retry::{Backoff, Next, jitter};
+use crate::engine::retry::Backoff;
+use crate::engine::sink::Sink;
 use crate::engine::spans::Spans;
 use crate::engine::stream::{self, Streamed};
 use crate::event::Event;
 use crate::fault::{Fault, Kind};
 use crate::partial::PartialFile;
 use crate::plan::{Plan, plan};
-use crate::source::{Answer, Ask, Body};
+use crate::source::{Answer, Ask};
 use crate::units;
-use crate::wire::validator::Form;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
-use tokio::task::JoinSet;
+use std::time::Instant;
 
-/// How often the crew is looked at.
-const BEAT: Duration = Duration::from_millis(100);
-/// Claims are of about this much work for one connection, in seconds.
-const CLAIM: f64 = 3.0;
-
-/// How the crew is led just now.
-struct Course {
-    adapt: Adapt,
-    backoff: Backoff,
-    /// No new connection before this.
-    pause: Option<Instant>,
-    /// Bytes that had moved when a connection last failed.
-    moved: u64,
-}
+/// How far ahead of the contiguous prefix work may be while a digest runs over it, in bytes.
+const FRONT: u64 = 256 << 20;
 
 impl Transfer<'_> {
-    /// Fetches what is missing.
-    pub(super) async fn fill(&mut self, file: &PartialFile, opening: Opening) -> Result<Filled, Fault> {
+    /// Fetches what is missing; with `in_order`, near the front, so that hashing keeps up.
+    pub(super) async fn fill(&mut self, file: &PartialFile, opening: Opening, in_order: bool) -> Result<Filled, Fault> {
         let Some(length) = file.length() else {
             return self.stream(file, Some(opening)).await;
         };
@@ -46,13 +32,17 @@ impl Transfer<'_> {
         if whole_over_old {
             return self.stream(file, Some(opening)).await;
         }
-        let spans = Spans::new(file.held().missing(ByteRange::new(0, length)));
+        let mut spans = Spans::new(file.held().missing(ByteRange::new(0, length)));
+        if in_order {
+            spans.stay_within(FRONT);
+        }
         let meter = Meter::new(Instant::now(), file.held().len(), Some(length));
-        let mut crew = Crew::new(self.order.source.clone(), file.clone(), spans, meter, self.tools.pace.clone());
+        let (kept, sink) = (file.record().validator, Sink::File(file.clone()));
+        let tools = (self.tools.pace.clone(), self.tools.least);
+        let crew = Rc::new(Crew::new(self.order.source.clone(), kept, sink, spans, meter, tools));
         crew.ranged.set(opening.ranged);
-        crew.least = self.tools.least;
-        let crew = Rc::new(crew);
-        let ended = self.lead(&crew, opening.form, (opening.range, opening.body)).await;
+        let lead = Lead { tools: self.tools, file: self.order.file, connections: self.order.connections };
+        let ended = lead.run(&crew, opening.form, (opening.range, opening.body)).await;
         self.moved += crew.meter.borrow().run();
         match ended? {
             End::Idle => Ok(Filled::Complete),
@@ -64,152 +54,6 @@ impl Transfer<'_> {
             }
             End::Fault(fault) => Err(fault),
         }
-    }
-
-    /// Leads the connections until nothing is missing; when it returns, none of them is left.
-    async fn lead(&self, crew: &Rc<Crew>, form: Form, first: (ByteRange, Box<dyn Body>)) -> Result<End, Fault> {
-        let mut hands: JoinSet<End> = JoinSet::new();
-        let ended = self.lead_hands(crew, &mut hands, form, first).await;
-        hands.shutdown().await;
-        ended
-    }
-
-    pub(super) async fn lead_hands(
-        &self,
-        crew: &Rc<Crew>,
-        hands: &mut JoinSet<End>,
-        form: Form,
-        first: (ByteRange, Box<dyn Body>),
-    ) -> Result<End, Fault> {
-        let begun = Instant::now();
-        let cpu = cpu_time();
-        let host = self.order.source.host();
-        let known = self.tools.hosts.get(&host);
-        let mut course = Course {
-            adapt: Adapt::new(self.order.connections, known.and_then(|known| known.connections)),
-            backoff: Backoff::new(self.tools.policy),
-            pause: None,
-            moved: 0,
-        };
-        let mut proof: JoinSet<Result<ByteSet, Fault>> = JoinSet::new();
-        if crew.file.needs_proof() {
-            let file = crew.file.clone();
-            proof.spawn_local(async move { file.prove().await });
-        }
-        hands.spawn_local(crew.clone().work(Some(first).filter(|(range, _)| !range.is_empty())));
-        let mut beat = tokio::time::interval(BEAT);
-        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = self.tools.stop.wait() => return Err(interrupted()),
-                Some(proven) = proof.join_next() => self.proven(crew, proven)?,
-                Some(end) = hands.join_next() => {
-                    if let Some(end) = self.hand_ended(crew, &mut course, end, hands.len())? {
-                        return Ok(end);
-                    }
-                }
-                _ = beat.tick() => {
-                    let sample = Sample {
-                        now: begun.elapsed(),
-                        moved: crew.meter.borrow().run(),
-                        cpu: cpu_time().saturating_sub(cpu),
-                        left: crew.spans.borrow().left(),
-                        limit: self.tools.pace.rate(),
-                    };
-                    course.adapt.look(sample);
-                    self.progress(crew);
-                }
-                () = until(course.pause), if course.pause.is_some() => course.pause = None,
-            }
-            if hands.is_empty() && proof.is_empty() && crew.spans.borrow().is_done() {
-                if crew.meter.borrow().run() > 0 {
-                    self.tools.hosts.learn(&host, form, course.adapt.limit());
-                }
-                self.progress(crew);
-                return Ok(End::Idle);
-            }
-            while course.pause.is_none()
-                && hands.len() < course.adapt.wanted() as usize
-                && crew.spans.borrow().has_work()
-            {
-                hands.spawn_local(crew.clone().work(None));
-                tokio::task::yield_now().await;
-            }
-        }
-    }
-
-    /// A connection ended while `others` work on. `Some`: so does the whole crew, in this way.
-    fn hand_ended(
-        &self,
-        crew: &Crew,
-        course: &mut Course,
-        end: Result<End, tokio::task::JoinError>,
-        others: usize,
-    ) -> Result<Option<End>, Fault> {
-        match end {
-            Ok(End::Idle) => {}
-            Ok(End::Fault(fault)) => {
-                let moved = crew.meter.borrow().run();
-                let fault = if moved > 0 { fault.after_bytes() } else { fault };
-                if moved > course.moved {
-                    course.backoff.progress();
-                }
-                course.moved = moved;
-                course.pause = Some(self.after(fault, course, others)?);
-            }
-            Ok(End::NoRanges(_)) if others > 0 => course.adapt.refused(1),
-            Ok(end) => return Ok(Some(end)),
-            Err(e) => return Err(Fault::new(Kind::Other, format!("a connection's task ended early: {e}"))),
-        }
-        Ok(None)
-    }
-
-    /// What to do after a connection failed while `others` work on: until when no new one is opened.
-    fn after(&self, fault: Fault, course: &mut Course, others: usize) -> Result<Instant, Fault> {
-        if matches!(fault.kind, Kind::Local | Kind::Held | Kind::Integrity | Kind::Usage) {
-            return Err(fault);
-        }
-        if others > 0 {
-            // Too many for this host, or one bad connection: the others go on.
-            if fault.kind != Kind::Network || fault.what.starts_with("cannot connect") {
-                course.adapt.refused(others as u32);
-            }
-            self.tell(Event::Detail { text: format!("one connection less: {fault}") });
-            return Ok(Instant::now() + fault.wait.unwrap_or(Duration::from_secs(1)));
-        }
-        let Next::Wait(wait) = course.backoff.after(&fault, jitter()) else { return Err(fault) };
-        self.tell(Event::Retry { error: fault, wait, attempt: course.backoff.failed() });
-        Ok(Instant::now() + wait)
-    }
-
-    pub(super) fn proven(
-        &self,
-        crew: &Crew,
-        proven: Result<Result<ByteSet, Fault>, tokio::task::JoinError>,
-    ) -> Result<(), Fault> {
-        let damaged = proven.map_err(|e| Fault::new(Kind::Other, format!("a proof ended early: {e}")))??;
-        if !damaged.is_empty() {
-            self.tell(Event::Warning {
-                text: format!("{} of the earlier run are damaged and fetched again", units::bytes(damaged.len())),
-            });
-            crew.spans.borrow_mut().add(&damaged);
-            crew.done.set(crew.done.get().saturating_sub(damaged.len()));
-        }
-        Ok(())
-    }
-
-    pub(super) fn progress(&self, crew: &Crew) {
-        let now = Instant::now();
-        let mut meter = crew.meter.borrow_mut();
-        if !meter.due(now) && !crew.spans.borrow().is_done() {
-            return;
-        }
-        let connections = crew.busy.get();
-        let progress = meter.progress(now, connections);
-        let claim = (progress.rate as f64 * CLAIM / f64::from(connections.max(1))) as u64;
-        crew.want.set(claim.clamp(crew.file.layout().chunk_size(), 1 << 30));
-        drop(meter);
-        self.tell(Event::Progress(progress));
     }
 
     /// Fetches the whole in one stream, again and again until one gets through.
@@ -274,11 +118,5 @@ impl Transfer<'_> {
             Streamed::Complete => Ok(Filled::Complete),
             Streamed::Differs => Ok(Filled::Changed("bytes that are here differ from the remote's".into())),
         }
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    if let Some(at) = at {
-        tokio::time::sleep_until(at.into()).await;
     }
 }

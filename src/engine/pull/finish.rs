@@ -14,20 +14,8 @@ use crate::wire::validator::instant;
 use std::path::Path;
 
 impl Transfer<'_> {
-    /// The digests this content is held to, and whose they are: the user's first.
     pub(super) fn digests_wanted(&self, head: &Head) -> Vec<(Digest, String)> {
-        let by = self.order.checksum_by.as_deref().unwrap_or("user");
-        let mut wanted: Vec<(Digest, String)> =
-            self.order.checksum.iter().map(|digest| (digest.clone(), by.to_string())).collect();
-        // One of the server's is enough, and the strongest comes first.
-        if let Some(offer) = head
-            .digests
-            .first()
-            .filter(|offer| wanted.iter().all(|(digest, _)| digest.algorithm != offer.digest.algorithm))
-        {
-            wanted.push((offer.digest.clone(), "server".to_string()));
-        }
-        wanted
+        digests_wanted(self.order.checksum.as_ref(), self.order.checksum_by.as_deref(), head)
     }
 
     /// Commits what has arrived and says in the fault what became of it.
@@ -147,4 +135,18 @@ impl Transfer<'_> {
             Err(_) => fault.hint("the next run starts fresh"),
         }
     }
+}
+
+/// The digests a content is held to, and whose they are: the user's first.
+pub fn digests_wanted(checksum: Option<&Digest>, by: Option<&str>, head: &Head) -> Vec<(Digest, String)> {
+    let by = by.unwrap_or("user");
+    let mut wanted: Vec<(Digest, String)> =
+        checksum.iter().map(|digest| ((*digest).clone(), by.to_string())).collect();
+    // One of the server's is enough, and the strongest comes first.
+    if let Some(offer) =
+        head.digests.first().filter(|offer| wanted.iter().all(|(digest, _)| digest.algorithm != offer.digest.algorithm))
+    {
+        wanted.push((offer.digest.clone(), "server".to_string()));
+    }
+    wanted
 }

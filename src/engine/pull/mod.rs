@@ -8,6 +8,8 @@ mod fill;
 mod finish;
 mod open;
 
+pub use finish::digests_wanted;
+
 use super::crew::Least;
 use super::pace::Pace;
 use super::retry::{Backoff, Next, Policy, jitter};
@@ -361,7 +363,7 @@ impl Transfer<'_> {
             let text = "the server announces no length: whether it sent everything cannot be checked".to_string();
             self.tell(Event::Warning { text });
         }
-        let filled = self.fill(&file, opening).await;
+        let filled = self.fill(&file, opening, follower.is_some()).await;
         match filled {
             Ok(Filled::Complete) => self.complete(file, path, follower, Some(wanted)).await,
             Ok(Filled::Changed(why)) => {
@@ -388,7 +390,7 @@ fn now(head: &Head) -> Now {
     Now { validator: head.validator.clone(), length: head.total, same_url: true, html: head.html, ranged: false }
 }
 
-fn interrupted() -> Fault {
+pub(super) fn interrupted() -> Fault {
     Fault::new(Kind::Interrupted, "stopped")
 }
 
