@@ -140,8 +140,7 @@ impl Transfer<'_> {
 /// The digests a content is held to, and whose they are: the user's first.
 pub fn digests_wanted(checksum: Option<&Digest>, by: Option<&str>, head: &Head) -> Vec<(Digest, String)> {
     let by = by.unwrap_or("user");
-    let mut wanted: Vec<(Digest, String)> =
-        checksum.iter().map(|digest| ((*digest).clone(), by.to_string())).collect();
+    let mut wanted: Vec<(Digest, String)> = checksum.iter().map(|digest| ((*digest).clone(), by.to_string())).collect();
     // One of the server's is enough, and the strongest comes first.
     if let Some(offer) =
         head.digests.first().filter(|offer| wanted.iter().all(|(digest, _)| digest.algorithm != offer.digest.algorithm))
