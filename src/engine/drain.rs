@@ -77,14 +77,12 @@ impl Drain {
         let work = tokio::task::spawn_blocking(move || {
             let mut passed = 0;
             for bytes in &batch {
-                if let Err(error) = disk::write_on(&into, bytes) {
-                    return Err(error);
-                }
+                disk::write_on(&into, bytes)?;
                 sums.crc.update(bytes);
                 sums.hashers.iter_mut().for_each(|hasher| hasher.update(bytes));
                 passed += bytes.len() as u64;
             }
-            Ok((sums, passed))
+            Ok::<_, std::io::Error>((sums, passed))
         });
         let (sums, passed) = match work.await.map_err(|_| ended_early())? {
             Ok(done) => done,
