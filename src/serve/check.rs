@@ -12,6 +12,7 @@ use crate::chunk::{ByteRange, Layout};
 use crate::digest::{Algorithm, Crc, Digest, Hasher, RunningCrc};
 use crate::disk::{self, Spot};
 use crate::event::Event;
+use crate::fault::{Fault, Kind};
 use crate::partial::{Follower, PartialFile};
 use crate::record::{IfExists, Stamp};
 use crate::wire::handshake::{Digests, Problem, Reason, Runs};
@@ -44,6 +45,8 @@ pub enum Content {
         /// Whoever has been hashing it beside the transfer.
         follower: Option<Follower>,
     },
+    /// It is that of these uploads, one behind the other.
+    Parts(Vec<PartialFile>),
     /// It is that of a finished file, which the client has proven to have; it is held to this MD5.
     Equal(Entry, Digest),
 }
@@ -66,7 +69,7 @@ pub fn start(store: &Arc<Store>, upload: &Arc<Upload>, phase: &mut Phase, file: 
         upload.touch(false);
         let verdict = match outcome {
             Ok(receipt) => {
-                let text = format!("received {} ({})", receipt.path, crate::units::bytes(upload.head.layout.length()));
+                let text = format!("received {} ({})", receipt.path, crate::units::bytes(upload.layout().length()));
                 store.tell(Event::Detail { text });
                 *phase = Phase::Done(Arc::new(receipt));
                 Ok(())
@@ -99,12 +102,32 @@ impl Work<'_> {
                 let computed = self.examine(&digests, &want, follower).await?;
                 self.publish(&order.target, computed).await
             }
+            Content::Parts(parts) => {
+                self.join(parts).await?;
+                let computed = self.examine(&Digests::default(), &[], None).await?;
+                self.publish(&order.target, computed).await
+            }
             Content::Equal(entry, md5) => self.adopt(&order.target, entry, &md5).await,
         }
     }
 
     fn layout(&self) -> Layout {
-        self.upload.head.layout
+        self.upload.layout()
+    }
+
+    /// Copies what is missing of the whole from its parts.
+    async fn join(&self, parts: Vec<PartialFile>) -> Outcome<()> {
+        let file = self.file.clone();
+        let copied = in_background(move || {
+            let mut start = 0;
+            for part in parts {
+                let length = part.length().unwrap_or(0);
+                copy_part(&part, &file, ByteRange::new(start, start + length))?;
+                start += length;
+            }
+            Ok(())
+        });
+        copied.await.map_err(|fault| self.store.trouble(&fault))
     }
 
     /// Compares the whole with what the client says it is; tells what was computed.
@@ -250,7 +273,7 @@ impl Work<'_> {
             return self.publish(target, digests).await;
         }
         let receipt = Receipt {
-            head: self.upload.head.clone(),
+            head: self.upload.head_now(),
             path: entry.path,
             digests,
             inode: entry.stamp.inode,
@@ -275,7 +298,7 @@ fn prepare(
     if_exists: IfExists,
 ) -> Outcome<(Spot, Receipt)> {
     let parts = texts(target);
-    let trouble = |fault: crate::fault::Fault| store.trouble(&fault);
+    let trouble = |fault: Fault| store.trouble(&fault);
     match store.root.taken(&parts).map_err(trouble)? {
         Taken::File(_) if if_exists == IfExists::Replace => {}
         Taken::Free => {}
@@ -291,7 +314,7 @@ fn prepare(
         disk::set_modified(data, time).map_err(trouble)?;
     }
     let receipt = Receipt {
-        head: upload.head.clone(),
+        head: upload.head_now(),
         path: target.join("/"),
         digests,
         inode: here.ino(),
@@ -302,6 +325,22 @@ fn prepare(
     disk::point("receipt-written");
     let shown = store.root.path().join(&receipt.path);
     Ok((Spot::in_dir(folder, leaf(&receipt.path), shown), receipt))
+}
+
+/// Writes the bytes of `part` to `place` in `file`, as far as they are missing there.
+fn copy_part(part: &PartialFile, file: &PartialFile, place: ByteRange) -> Result<(), Fault> {
+    let mut buffer = vec![0; BLOCK];
+    let gaps: Vec<ByteRange> = file.held().missing(place).collect();
+    for gap in gaps {
+        let busy = || Fault::new(Kind::Other, "a file that is being joined is written by somebody else");
+        let mut writer = file.writer(gap).ok_or_else(busy)?;
+        while writer.at() < gap.end {
+            let block = &mut buffer[..usize::try_from(gap.end - writer.at()).unwrap_or(BLOCK).min(BLOCK)];
+            part.read_at(block, writer.at() - place.start)?;
+            writer.write(block)?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads the finished file of `entry`, hashing it and, with `into`, copying what is missing there.

@@ -49,6 +49,7 @@ pub struct Inbound {
     body: Incoming,
     touched: bool,
     expects: bool,
+    trailers: http::HeaderMap,
 }
 
 /// Why a body ends before its end.
@@ -72,7 +73,7 @@ impl Inbound {
                 Ok(Some(Ok(frame))) => match frame.into_data() {
                     Ok(bytes) if bytes.is_empty() => {}
                     Ok(bytes) => return Ok(Some(bytes)),
-                    Err(_) => {}
+                    Err(frame) => self.trailers = frame.into_trailers().unwrap_or_default(),
                 },
             }
         }
@@ -99,6 +100,11 @@ impl Inbound {
             Ok(read) => read.map(|()| all),
             Err(_) => Err(late()),
         }
+    }
+
+    /// The fields behind the body; none before its end.
+    pub fn trailers(&self) -> &http::HeaderMap {
+        &self.trailers
     }
 
     /// The number of bytes the client announced, where it did.
@@ -213,7 +219,7 @@ async fn speak_two(site: Arc<Site>, stream: impl AsyncRead + AsyncWrite + Unpin 
 async fn answer(site: Arc<Site>, request: http::Request<Incoming>) -> Result<Reply, Infallible> {
     let (parts, body) = request.into_parts();
     let expects = parts.headers.contains_key(http::header::EXPECT);
-    let mut inbound = Inbound { body, touched: false, expects };
+    let mut inbound = Inbound { body, touched: false, expects, trailers: http::HeaderMap::new() };
     let reply = site.answer(&parts, &mut inbound).await;
     inbound.drain().await;
     Ok(reply)

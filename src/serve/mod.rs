@@ -7,6 +7,7 @@ mod check;
 mod connection;
 mod door;
 mod files;
+mod growing;
 mod handshake;
 mod known;
 mod listing;
@@ -15,6 +16,7 @@ mod receipt;
 mod reply;
 mod root;
 mod store;
+mod tus;
 mod upload;
 
 use crate::disk;
@@ -22,6 +24,7 @@ use crate::event::{Event, Observer};
 use crate::fault::{Fault, Kind};
 use crate::wire::handshake::{Id, Place, Reason};
 use crate::wire::names;
+use crate::wire::tus::METHOD_OVERRIDE;
 use connection::Inbound;
 use door::Door;
 use http::header::{
@@ -44,6 +47,7 @@ use store::Store;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
+use upload::Protocol;
 
 /// What is served, and to whom.
 #[derive(Debug, Clone)]
@@ -215,8 +219,12 @@ enum Route<'a> {
     Discover,
     /// *begin* of the handshake, for names relative to this folder.
     Begin(&'a str),
+    /// *creation* of tus, for a file in this folder.
+    TusCreation(&'a str),
     /// An upload of the handshake, and what is asked of it.
     Upload(Id, Place),
+    /// An upload of tus, and the method meant.
+    Tus(Id, Method),
     /// A file or folder.
     Tree(&'a str),
     /// Nothing is there.
@@ -263,9 +271,11 @@ impl Site {
             return Ok(reply);
         }
         let domain = self.door.enter(request)?;
-        match self.route(request) {
+        match self.route(request, &domain) {
             Route::Discover => Ok(handshake::discover(self)),
             Route::Begin(folder) => handshake::begin(self, &domain, folder, inbound).await,
+            Route::TusCreation(folder) => tus::create(self, &domain, folder, request, inbound).await,
+            Route::Tus(id, method) => tus::answer(self, &domain, &id, &method, request, inbound).await,
             Route::Upload(id, place) => handshake::answer(self, &domain, &id, place, request, inbound).await,
             Route::Tree(path) => files::answer(self, request, path).await,
             Route::Nowhere => Err(refuse(Reason::NotFound, "there is nothing under this name")),
@@ -290,7 +300,7 @@ impl Site {
         Some(reply)
     }
 
-    fn route<'a>(&self, request: &'a Parts) -> Route<'a> {
+    fn route<'a>(&self, request: &'a Parts, domain: &str) -> Route<'a> {
         let path = request.uri.path();
         if request.method == Method::OPTIONS {
             return Route::Discover;
@@ -298,33 +308,47 @@ impl Site {
         let Some(path) = path.strip_prefix(self.base.as_str()) else { return Route::Nowhere };
         let first = path.split('/').next().unwrap_or_default();
         if names::private(first) {
-            return self.upload(path, &request.method);
+            return self.upload(path, request, domain);
         }
         match request.method {
             Method::GET | Method::HEAD => Route::Tree(path),
+            Method::POST if tus::is_meant(&request.headers) => Route::TusCreation(path),
             Method::POST => Route::Begin(path),
             _ => Route::Not(METHODS),
         }
     }
 
-    fn upload<'a>(&self, path: &str, method: &Method) -> Route<'a> {
+    fn upload<'a>(&self, path: &str, request: &Parts, domain: &str) -> Route<'a> {
         let tail = path.strip_prefix(handshake::UPLOADS);
         let split = tail.and_then(|tail| tail.split_at_checked(32));
         let Some((Some(id), Some(place))) = split.map(|(id, tail)| (Id::parse(id), Place::parse(tail))) else {
             return Route::Nowhere;
         };
+        let upload = self.store.as_ref().and_then(|store| store.find(&id, domain));
+        let line = upload.as_ref().and_then(|upload| upload.head.line.as_ref());
+        let meant = upload.is_none() && tus::is_meant(&request.headers);
+        if matches!(place, Place::Upload) && (meant || line.is_some_and(|line| line.protocol == Protocol::Tus)) {
+            return Route::Tus(id, method_meant(request));
+        }
         let methods = match place {
             Place::Upload => "GET, DELETE, OPTIONS",
             Place::Chunk(_) => "PUT, OPTIONS",
             Place::Digests => "GET, OPTIONS",
             Place::Identity | Place::Complete => "POST, OPTIONS",
         };
-        match methods.split(", ").any(|known| known == method.as_str()) {
+        match methods.split(", ").any(|known| known == request.method.as_str()) {
             true => Route::Upload(id, place),
             false => Route::Not(methods),
         }
     }
 }
 
+/// The method of a request, or the one its `POST` stands for where proxies let no other through.
+fn method_meant(request: &Parts) -> Method {
+    let told = request.headers.get(METHOD_OVERRIDE).filter(|_| request.method == Method::POST);
+    let told = told.and_then(|value| Method::from_bytes(&value.as_bytes().to_ascii_uppercase()).ok());
+    told.unwrap_or_else(|| request.method.clone())
+}
+
 /// What the tree understands, and what the protocols add.
-const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";

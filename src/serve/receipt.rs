@@ -1,7 +1,7 @@
 //! The receipt of a finished upload: what became of it, for the client that asks again after a lost reply, and after
 //! a crash for the server itself.
 
-use super::upload::Head;
+use super::upload::{Head, Line};
 use crate::chunk::Layout;
 use crate::disk;
 use crate::fault::Fault;
@@ -44,6 +44,8 @@ struct Text {
     finished: u64,
     complete: bool,
     digests: Digests,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    line: Option<Line>,
 }
 
 impl Receipt {
@@ -60,6 +62,7 @@ impl Receipt {
             layout: Layout::new(text.size, text.chunk_size),
             modified: None,
             want: Vec::new(),
+            line: text.line,
         };
         let finished = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(text.finished))?;
         let (path, digests, inode, complete) = (text.path, text.digests, text.inode, text.complete);
@@ -82,6 +85,7 @@ impl Receipt {
             finished: self.finished.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             complete: self.complete,
             digests: self.digests.clone(),
+            line: head.line.clone(),
         };
         disk::replace(path, toml::to_string(&text).unwrap_or_default().as_bytes(), true)
     }
@@ -89,6 +93,7 @@ impl Receipt {
 
 #[cfg(test)]
 mod tests {
+    use super::super::upload::Protocol;
     use super::*;
     use crate::digest::Digest;
 
@@ -107,6 +112,7 @@ mod tests {
                 layout: Layout::new(25, 10),
                 modified: None,
                 want: Vec::new(),
+                line: Some(Line { protocol: Protocol::Tus, metadata: "a YQ==".into(), concat: None }),
             },
             path: "a/b/c \"d\".iso".into(),
             digests,

@@ -10,7 +10,7 @@ use super::Rules;
 use super::known::Known;
 use super::receipt::Receipt;
 use super::root::Root;
-use super::upload::{Head, Opened, Phase, Upload};
+use super::upload::{Head, Line, NO_END, Opened, Phase, Upload};
 use crate::byteset::{ByteSet, IndexSet};
 use crate::chunk::{ByteRange, Layout};
 use crate::digest::{Algorithm, Digest};
@@ -27,6 +27,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// An upload without a byte is forgotten after this time.
 const EMPTY_LIMIT: Duration = Duration::from_secs(3600);
+/// A part of a file that has been joined is forgotten after this time.
+const JOINED_LIMIT: Duration = Duration::from_secs(3600);
+/// Where a record has what an upload that grows from its beginning needs.
+const LINE: &str = "line";
+/// The mark in a record that the client has said it was all.
+pub const ENDED: &str = "ended";
+/// The mark in a record that the bytes are a part of a finished file.
+pub const JOINED: &str = "joined";
 /// A file nobody was at for so long is closed.
 const OPEN_LIMIT: Duration = Duration::from_secs(30);
 
@@ -159,6 +167,11 @@ impl Store {
         let Some((head, md5)) = read_head(&id, &record) else { return };
         let begun = !record.held(disk::boot_id()).is_empty();
         let upload = Upload::new(head, record.if_exists, md5, record.updated, begun, Phase::Closed);
+        {
+            let mark = |key: &str| record.session.get(key).and_then(toml::Value::as_bool).unwrap_or(false);
+            let mut facts = upload.facts();
+            (facts.ended, facts.joined) = (mark(ENDED), mark(JOINED));
+        }
         self.put(Arc::new(upload));
     }
 
@@ -177,6 +190,15 @@ impl Store {
     pub fn find_key(&self, key: &Id, domain: &str) -> Option<Arc<Upload>> {
         let shelf = self.shelf();
         shelf.by_key.get(&(domain.to_string(), key.clone())).and_then(|id| shelf.by_id.get(id)).cloned()
+    }
+
+    /// The files of `domain` that are to be joined from parts, `part` among them.
+    pub fn joins_of(&self, part: &Id, domain: &str) -> Vec<Arc<Upload>> {
+        let wants = |upload: &&Arc<Upload>| {
+            let concat = upload.head.line.as_ref().and_then(|line| line.concat.as_deref());
+            upload.head.domain == domain && concat.is_some_and(|urls| urls.contains(part.as_str()))
+        };
+        self.shelf().by_id.values().filter(wants).cloned().collect()
     }
 
     /// Unfinished uploads of `domain` other than `but` whose content is said to have this MD5, cut the same way.
@@ -209,9 +231,20 @@ impl Store {
             layout,
             modified: begin.modified.clone(),
             want: wanted(&begin.want),
+            line: None,
         };
-        let record = write_head(&head, begin);
-        let upload = Upload::new(head, begin.if_exists, begin.md5.clone(), SystemTime::now(), false, Phase::Closed);
+        self.begin_head(head, begin.if_exists, begin.md5.clone()).await
+    }
+
+    /// The same for what is known of an upload already.
+    pub async fn begin_head(
+        self: &Arc<Self>,
+        head: Head,
+        if_exists: IfExists,
+        md5: Option<Digest>,
+    ) -> Result<Arc<Upload>, Box<Problem>> {
+        let record = write_head(&head, if_exists, md5.as_ref());
+        let upload = Upload::new(head, if_exists, md5, SystemTime::now(), false, Phase::Closed);
         // On a task of its own: a client that goes away must not leave half an upload behind.
         let store = self.clone();
         let made = tokio::spawn(async move { store.create(Arc::new(upload), record).await });
@@ -344,7 +377,11 @@ impl Store {
     /// When an upload is forgotten if nothing more is heard of it.
     pub fn expires(&self, upload: &Upload) -> SystemTime {
         let facts = upload.facts();
-        let limit = if facts.begun { self.rules.expire } else { self.rules.expire.min(EMPTY_LIMIT) };
+        let limit = match (facts.begun, facts.joined) {
+            (true, false) => self.rules.expire,
+            (true, true) => self.rules.expire.min(JOINED_LIMIT),
+            (false, _) => self.rules.expire.min(EMPTY_LIMIT),
+        };
         facts.touched + limit
     }
 
@@ -431,7 +468,7 @@ pub fn leaf(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
-fn new_id() -> Result<Id, Box<Problem>> {
+pub fn new_id() -> Result<Id, Box<Problem>> {
     let mut bits = [0; 16];
     // An id that can be guessed would be no secret.
     match getrandom::fill(&mut bits) {
@@ -440,10 +477,10 @@ fn new_id() -> Result<Id, Box<Problem>> {
     }
 }
 
-fn write_head(head: &Head, begin: &Begin) -> Record {
+fn write_head(head: &Head, if_exists: IfExists, md5: Option<&Digest>) -> Record {
     let mut record = Record::new(RecordKind::Receive, "", leaf(&head.name), head.layout.chunk_size());
-    record.length = Some(head.layout.length());
-    record.if_exists = begin.if_exists;
+    record.length = (head.layout.length() != NO_END).then_some(head.layout.length());
+    record.if_exists = if_exists;
     let session = &mut record.session;
     let mut set = |key: &str, value: &str| drop(session.insert(key.into(), value.into()));
     set("domain", &head.domain);
@@ -453,11 +490,14 @@ fn write_head(head: &Head, begin: &Begin) -> Record {
     if let Some(modified) = &head.modified {
         set("modified", modified);
     }
-    if let Some(md5) = &begin.md5 {
+    if let Some(md5) = md5 {
         set("md5", &md5.hex());
     }
     if !head.want.is_empty() {
         set("want", &head.want.iter().map(|algorithm| algorithm.name()).collect::<Vec<_>>().join(" "));
+    }
+    if let Some(line) = head.line.as_ref().and_then(|line| toml::Value::try_from(line).ok()) {
+        record.session.insert(LINE.into(), line);
     }
     record
 }
@@ -467,15 +507,21 @@ fn read_head(id: &Id, record: &Record) -> Option<(Head, Option<Digest>)> {
         return None;
     }
     let get = |key: &str| record.session.get(key).and_then(toml::Value::as_str);
+    let line: Option<Line> = match record.session.get(LINE) {
+        Some(line) => Some(line.clone().try_into().ok()?),
+        None => None,
+    };
+    let length = record.length.or(line.is_some().then_some(NO_END))?;
     let head = Head {
         id: id.clone(),
         domain: get("domain")?.to_string(),
         key: Id::parse(get("key")?)?,
         folder: get("folder")?.to_string(),
         name: get("name")?.to_string(),
-        layout: Layout::new(record.length?, record.chunk_size),
+        layout: Layout::new(length, record.chunk_size),
         modified: get("modified").map(str::to_string),
         want: wanted(&get("want").unwrap_or_default().split(' ').map(str::to_string).collect::<Vec<_>>()),
+        line,
     };
     Some((head, get("md5").and_then(|text| Digest::from_hex(Algorithm::Md5, text))))
 }

@@ -8,6 +8,7 @@ use crate::digest::{Algorithm, Digest};
 use crate::partial::{Follower, PartialFile};
 use crate::record::IfExists;
 use crate::wire::handshake::{Complete, Id, Problem, Reason};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,44 @@ use tokio::sync::{Notify, watch};
 const STALLED: Duration = Duration::from_secs(5);
 /// How long somebody waits for a writer that was told to give way.
 const GIVE_WAY: Duration = Duration::from_secs(2);
+
+/// The length that an upload is taken to have whose own is not known yet: no file is longer.
+pub const NO_END: u64 = u64::MAX / 2;
+
+/// The protocol of an upload that grows from its beginning to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// tus 1.0.0.
+    Tus,
+    /// The IETF's resumable upload.
+    Ietf,
+}
+
+/// What such an upload has beside the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// Who made it.
+    pub protocol: Protocol,
+    /// What the client said of the file, as it said it (tus).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub metadata: String,
+    /// `partial`, or `final;` and the URLs of the parts (tus).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concat: Option<String>,
+}
+
+impl Line {
+    /// Whether it is a part of a file, which gets no name of its own.
+    pub fn is_part(&self) -> bool {
+        self.concat.as_deref() == Some("partial")
+    }
+
+    /// Whether it is joined from parts, so that nobody sends its bytes.
+    pub fn is_joined(&self) -> bool {
+        self.concat.is_some() && !self.is_part()
+    }
+}
 
 /// What never changes of an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +71,14 @@ pub struct Head {
     pub folder: String,
     /// The name told at *begin*.
     pub name: String,
-    /// How the file is cut.
+    /// How the file is cut; [`NO_END`] long while nobody knows better ([`Upload::layout`]).
     pub layout: Layout,
     /// When the source was last changed, as the client told.
     pub modified: Option<String>,
     /// Digests to be computed beside the transfer.
     pub want: Vec<Algorithm>,
+    /// For uploads that grow from their beginning; `None`: the handshake's.
+    pub line: Option<Line>,
 }
 
 /// One upload.
@@ -68,6 +109,12 @@ pub struct Facts {
     pub asked: Option<Complete>,
     /// Why the last check failed, while nobody has been told; gone with the next byte.
     pub untold: Option<Problem>,
+    /// The length, where it was told after the beginning.
+    pub length: Option<u64>,
+    /// The client has said that no more will come.
+    pub ended: bool,
+    /// Its bytes have become a part of a finished file.
+    pub joined: bool,
     /// Chunks that are being written.
     writers: HashMap<u64, Arc<Turn>>,
 }
@@ -178,14 +225,41 @@ impl Upload {
         begun: bool,
         phase: Phase,
     ) -> Self {
-        let facts =
-            Facts { if_exists, md5, touched, begun, offer: None, asked: None, untold: None, writers: HashMap::new() };
+        let facts = Facts {
+            if_exists,
+            md5,
+            touched,
+            begun,
+            offer: None,
+            asked: None,
+            untold: None,
+            length: None,
+            ended: false,
+            joined: false,
+            writers: HashMap::new(),
+        };
         Self { head, facts: Mutex::new(facts), phase: tokio::sync::Mutex::new(phase), users: AtomicUsize::new(0) }
     }
 
     /// The quickly changing part. Never held across an await.
     pub fn facts(&self) -> MutexGuard<'_, Facts> {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The length in bytes, once it is known.
+    pub fn length(&self) -> Option<u64> {
+        let told = self.facts().length;
+        told.or_else(|| (self.head.layout.length() != NO_END).then_some(self.head.layout.length()))
+    }
+
+    /// How the file is cut.
+    pub fn layout(&self) -> Layout {
+        Layout::new(self.length().unwrap_or(NO_END), self.head.layout.chunk_size())
+    }
+
+    /// What never changes, with the length that was told since.
+    pub fn head_now(&self) -> Head {
+        Head { layout: self.layout(), ..self.head.clone() }
     }
 
     /// Begins a use.

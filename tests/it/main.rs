@@ -27,6 +27,7 @@ mod peer;
 mod receiver;
 mod report;
 mod serve;
+mod serve_tus;
 #[allow(dead_code)]
 mod servers;
 mod status;

@@ -293,6 +293,12 @@ impl Talk {
         self.raw(&bytes[..now]);
     }
 
+    /// Reads exactly so many bytes.
+    #[track_caller]
+    pub fn read(&mut self, bytes: &mut [u8]) {
+        self.stream.read_exact(bytes).unwrap();
+    }
+
     /// Nothing more will be sent.
     pub fn shut(&mut self) {
         let _ = self.stream.shutdown(std::net::Shutdown::Write);

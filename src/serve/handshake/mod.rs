@@ -12,6 +12,7 @@ use super::connection::Inbound;
 use super::receipt::Receipt;
 use super::reply::{self, Answer, Reply, field, refuse, retry_after};
 use super::store::Store;
+use super::tus;
 use super::upload::{Candidate, Phase, Upload};
 use crate::byteset::IndexSet;
 use crate::chunk::ByteRange;
@@ -57,6 +58,7 @@ pub fn discover(site: &Site) -> Reply {
     let mut reply = reply::empty(StatusCode::NO_CONTENT);
     field(&mut reply, ALLOW, super::METHODS);
     if !site.rules.read_only {
+        tus::announce(site, &mut reply);
         let limits =
             Limits { chunk_max: Some(CHUNK_MAX), file_max: site.rules.max_file_size, digests: DIGESTS.to_vec() };
         field(&mut reply, HeaderName::from_static(HANDSHAKE), VERSION);
@@ -95,7 +97,7 @@ pub async fn begin(site: &Site, domain: &str, folder: &str, inbound: &mut Inboun
 }
 
 /// The folder that a URL's path names, as a name; `None` for what is no ordinary folder.
-fn folder_name(path: &str) -> Option<String> {
+pub fn folder_name(path: &str) -> Option<String> {
     let (parts, _) = super::root::path_parts(path)?;
     let texts: Vec<&str> = parts.iter().map(|part| part.to_str()).collect::<Option<_>>()?;
     let name = texts.join("/");
@@ -117,7 +119,7 @@ pub async fn answer(
         let problem = Problem::new(Reason::UnknownUpload, "it was given up, has expired, or never was");
         Box::new(reply::problem(&problem.hint("begin the upload again")))
     };
-    let upload = store.find(id, domain).ok_or_else(unknown)?;
+    let upload = store.find(id, domain).filter(|upload| upload.head.line.is_none()).ok_or_else(unknown)?;
     let _use = upload.in_use();
     let handler = Handler { site, store, domain };
     let patience = finish::patience(request, site.rules.patience);

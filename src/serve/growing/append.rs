@@ -1,0 +1,270 @@
+//! Bytes coming in at the end of an upload. Without a checksum each counts as soon as it is written, so that a cut
+//! request keeps what it brought; with one, none counts before the whole request agrees with it.
+
+use super::super::connection::{Cut, Inbound};
+use super::super::upload::{ChunkTurn, NO_END, Phase, Upload};
+use super::{Growing, Outcome, behind, unknown};
+use crate::chunk::ByteRange;
+use crate::digest::{Digest, Hasher};
+use crate::fault::Fault;
+use crate::partial::{Draft, PartialFile, Writer};
+use crate::wire::handshake::{Problem, Reason};
+use std::sync::Arc;
+
+/// The disk's free space is looked at again after so many bytes of a file that never said how long it is.
+const LOOK_EVERY: u64 = 16 << 20;
+/// Bytes of a draft are read back in blocks of so many.
+const BLOCK: usize = 1 << 20;
+
+/// What a request brings.
+pub struct Append {
+    /// Where its first byte belongs.
+    pub at: u64,
+    /// The length of the whole, where the request tells it.
+    pub length: Option<u64>,
+    /// Whether the upload ends with the request: the IETF's protocol says so, tus knows by the length.
+    pub last: bool,
+    /// What the bytes must be.
+    pub expect: Option<Expect>,
+}
+
+/// Where the checksum of a request is.
+pub enum Expect {
+    /// In its head.
+    Head(Digest),
+    /// Behind its body, in the field that this reads.
+    Trailer(fn(&http::HeaderMap) -> Outcome<Digest>),
+}
+
+/// Why a request brought less than it meant to.
+pub enum Stopped {
+    /// The upload stands elsewhere.
+    Offset {
+        /// There.
+        expected: u64,
+    },
+    /// The file has its name: nothing can be added.
+    Complete,
+    /// Two requests disagree on the length, or this one goes past it.
+    Length(String),
+    /// The bytes are not those of the checksum; none of them count.
+    Mismatch,
+    /// The body ended early; what came counts, unless it had a checksum.
+    Cut(Cut),
+    /// Another request took over.
+    Overtaken,
+    /// Anything else.
+    Refused(Box<Problem>),
+}
+
+impl From<Box<Problem>> for Stopped {
+    fn from(problem: Box<Problem>) -> Self {
+        Self::Refused(problem)
+    }
+}
+
+/// Who writes.
+enum Pen {
+    /// What is written counts.
+    Sure(Writer),
+    /// It counts when it is accepted.
+    Draft(Box<Draft>, Option<Box<Hasher>>),
+}
+
+impl Pen {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        match self {
+            Self::Sure(writer) => writer.write(bytes),
+            Self::Draft(draft, hasher) => {
+                if let Some(hasher) = hasher {
+                    hasher.update(bytes);
+                }
+                draft.write(bytes)
+            }
+        }
+    }
+}
+
+impl Growing<'_> {
+    /// Takes what a request brings. The answer is where the upload stands then; that much survives a power cut.
+    pub async fn append(&self, upload: &Arc<Upload>, append: Append, inbound: &mut Inbound) -> Result<u64, Stopped> {
+        let turn = upload.turn(0).await.map_err(|_| busy())?;
+        let file = {
+            let mut phase = upload.phase.lock().await;
+            match (self.store.file(upload, &mut phase).await?, &*phase) {
+                (_, Phase::Done(_)) => return Err(Stopped::Complete),
+                (_, Phase::Checking(..)) => return Err(busy()),
+                (Some(file), _) => file,
+                (None, _) => return Err(unknown().into()),
+            }
+        };
+        let room = self.enter(upload, &file, &append, inbound.announced()).await?;
+        let taken = match room.is_empty() {
+            // Nothing to write, but a body that is there all the same is too long.
+            true => match inbound.next().await {
+                Ok(None) => Ok(()),
+                Ok(Some(_)) => Err(Stopped::Length("the body goes past the length of the file".into())),
+                Err(cut) => Err(Stopped::Cut(cut)),
+            },
+            false => self.take(&file, room, append.expect, &turn, inbound).await,
+        };
+        let offset = file.held().prefix();
+        upload.touch(offset > append.at);
+        match (&taken, append.last) {
+            (Ok(()), true) if upload.length().is_some_and(|length| length != offset) => {
+                self.safe(upload, &file).await?;
+                let text = format!("the upload ends at {offset} bytes, not at its length");
+                return Err(Stopped::Length(text));
+            }
+            (Ok(()), true) => self.end(upload, &file).await?,
+            _ => self.safe(upload, &file).await?,
+        }
+        taken.map(|()| offset)
+    }
+
+    /// Compares what a request says with what is there, and tells which bytes it may bring.
+    async fn enter(
+        &self,
+        upload: &Arc<Upload>,
+        file: &PartialFile,
+        append: &Append,
+        announced: Option<u64>,
+    ) -> Result<ByteRange, Stopped> {
+        let held = file.held();
+        let offset = held.prefix();
+        if append.at != offset {
+            // The answer tells how much is there: that is a promise.
+            self.safe(upload, file).await?;
+            return Err(Stopped::Offset { expected: offset });
+        }
+        let behind = behind(&held);
+        if !behind.is_empty() {
+            file.forget(&behind).await.map_err(|fault| self.store.trouble(&fault))?;
+        }
+        let end = announced.map(|bytes| offset.saturating_add(bytes));
+        let told = append.length.or(end.filter(|_| append.last));
+        match (upload.length(), told) {
+            (Some(known), Some(told)) if known != told => {
+                return Err(Stopped::Length(format!("the length was told to be {known}, now {told}")));
+            }
+            (None, Some(told)) if told < offset => {
+                return Err(Stopped::Length(format!("{offset} bytes are there, more than {told}")));
+            }
+            // By the announced end alone the length is known only once all of it has come.
+            (None, Some(told)) if append.length.is_some() => self.set_length(upload, file, told)?,
+            _ => {}
+        }
+        let most = self.site.rules.max_file_size.unwrap_or(NO_END - 1);
+        if upload.length().is_none() && end.is_some_and(|end| end > most) {
+            let text = format!("files may have at most {most} bytes");
+            return Err(Stopped::Refused(Box::new(Problem::new(Reason::TooLarge, text))));
+        }
+        let limit = upload.length().unwrap_or(most);
+        if end.is_some_and(|end| end > limit) {
+            return Err(Stopped::Length("the body goes past the length of the file".into()));
+        }
+        if self.store.root.free_space() < self.site.rules.min_free {
+            return Err(full().into());
+        }
+        Ok(ByteRange::new(offset, end.unwrap_or(limit)))
+    }
+
+    /// Writes the body into `room`.
+    async fn take(
+        &self,
+        file: &PartialFile,
+        room: ByteRange,
+        expect: Option<Expect>,
+        turn: &ChunkTurn,
+        inbound: &mut Inbound,
+    ) -> Result<(), Stopped> {
+        let mut pen = match &expect {
+            None => Pen::Sure(file.writer(room).ok_or_else(busy)?),
+            Some(Expect::Head(digest)) => {
+                Pen::Draft(Box::new(file.draft(room).ok_or_else(busy)?), Some(Box::new(Hasher::new(digest.algorithm))))
+            }
+            Some(Expect::Trailer(_)) => Pen::Draft(Box::new(file.draft(room).ok_or_else(busy)?), None),
+        };
+        let (mut at, mut look) = (room.start, room.start + LOOK_EVERY);
+        // The byte that would make it complete waits for the end of a body that has not said how long it is.
+        let (open_end, mut last) = (inbound.announced().is_none(), None);
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = inbound.next() => next,
+                () = turn.must_yield() => return Err(Stopped::Overtaken),
+            };
+            let bytes = match next {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => break,
+                Err(cut) => return Err(Stopped::Cut(cut)),
+            };
+            turn.beat();
+            if bytes.len() as u64 > room.end - at || last.is_some() {
+                return Err(Stopped::Length("the body goes past the length of the file".into()));
+            }
+            if at >= look {
+                look = at + LOOK_EVERY;
+                if self.store.root.free_space() < self.site.rules.min_free {
+                    return Err(full().into());
+                }
+            }
+            let mut now = &bytes[..];
+            at += now.len() as u64;
+            if let (true, true, Some((end, rest))) = (open_end, at == room.end, now.split_last()) {
+                (last, now) = (Some(*end), rest);
+            }
+            pen.write(now).map_err(|fault| self.store.trouble(&fault))?;
+        }
+        if let Some(end) = last {
+            pen.write(&[end]).map_err(|fault| self.store.trouble(&fault))?;
+        }
+        self.accept(file, ByteRange::new(room.start, at), pen, expect, inbound)
+    }
+
+    /// The end of the body: a draft counts from now on, when it is what its checksum says.
+    fn accept(
+        &self,
+        file: &PartialFile,
+        written: ByteRange,
+        pen: Pen,
+        expect: Option<Expect>,
+        inbound: &Inbound,
+    ) -> Result<(), Stopped> {
+        let (draft, computed, told) = match (pen, expect) {
+            (Pen::Draft(draft, Some(hasher)), Some(Expect::Head(told))) => (draft, hasher.finish(), told),
+            (Pen::Draft(draft, None), Some(Expect::Trailer(read))) => {
+                let told = read(inbound.trailers())?;
+                let computed = digest_on_disk(file, written, &told).map_err(|fault| self.store.trouble(&fault))?;
+                (draft, computed, told)
+            }
+            _ => return Ok(()),
+        };
+        match computed == told {
+            true => draft.accept(),
+            false => return Err(Stopped::Mismatch),
+        }
+        Ok(())
+    }
+}
+
+/// The digest of bytes that were just written.
+fn digest_on_disk(file: &PartialFile, range: ByteRange, like: &Digest) -> Result<Digest, Fault> {
+    let (mut hasher, mut buffer, mut at) = (Hasher::new(like.algorithm), vec![0; BLOCK], range.start);
+    while at < range.end {
+        let block = &mut buffer[..usize::try_from(range.end - at).unwrap_or(BLOCK).min(BLOCK)];
+        file.read_at(block, at)?;
+        hasher.update(block);
+        at += block.len() as u64;
+    }
+    Ok(hasher.finish())
+}
+
+fn busy() -> Stopped {
+    Stopped::Refused(Box::new(Problem::new(Reason::Busy, "another request writes this upload")))
+}
+
+fn full() -> Box<Problem> {
+    let problem = Problem::new(Reason::NoSpace, "the server's disk is full");
+    Box::new(problem.hint("what has arrived is kept; try again when there is room"))
+}
