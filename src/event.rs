@@ -2,7 +2,9 @@
 //! the same events; an engine never prints.
 
 use crate::fault::Fault;
+use std::pin::Pin;
 use std::time::Duration;
+use url::Url;
 
 /// Which of the files of this run an event is about, counted from 0 in the order of the command line.
 pub type FileId = u64;
@@ -146,4 +148,10 @@ pub enum Event {
 pub trait Observer: Send + Sync {
     /// Something happened to `file`. Must not block for long: it is called from the transfer itself.
     fn on(&self, file: FileId, event: &Event);
+}
+
+/// Whoever can give what no record holds, when it is needed.
+pub trait Secrets {
+    /// A URL of the same file that is fresh, where the one in use has expired.
+    fn fresh_url(&self) -> Pin<Box<dyn Future<Output = Result<Url, Fault>> + '_>>;
 }

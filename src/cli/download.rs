@@ -49,6 +49,12 @@ pub struct Download {
     #[arg(long, value_name = "ALG:HEX")]
     pub checksum: Option<String>,
 
+    /// Run CMD when the link has expired; the first line it prints is the fresh one (one URL only)
+    ///
+    /// It is run by `sh -c`, and only when it is needed. Neither the command nor its links are ever stored.
+    #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString)]
+    pub url_command: Option<String>,
+
     /// Find each file's digest in this list, as SHA256SUMS files are (GNU or BSD lines)
     #[arg(long, value_name = "FILE|URL", conflicts_with = "checksum", value_hint = ValueHint::FilePath)]
     pub checksum_file: Option<String>,

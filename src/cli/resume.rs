@@ -23,6 +23,16 @@ pub struct Resume {
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub trust: Vec<PathBuf>,
 
+    /// Go on from this URL instead of the recorded one, as when a signed link has expired (one download only)
+    ///
+    /// What is here is compared with samples of what is there first.
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub url: Option<String>,
+
+    /// Run CMD when the link has expired; the first line it prints is the fresh one (one download only)
+    #[arg(long, value_name = "CMD", conflicts_with = "url", value_hint = ValueHint::CommandString)]
+    pub url_command: Option<String>,
+
     /// Connections a file [default: as many as help]
     #[arg(short = 'x', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub connections: Option<u32>,

@@ -1,5 +1,6 @@
 //! `onward download`: each URL a transfer of its own, all on one thread.
 
+use super::fresh::UrlCommand;
 use super::run::{Deadline, block_on, policy};
 use super::signals::reader_gone;
 use super::{checksums, link};
@@ -94,7 +95,12 @@ async fn one(
     needs.extend(mask::has_secret(&url).then(|| "url".to_string()));
     let shown = net::shown(&url);
     let name = filename::of_url(&url);
-    let source: Rc<dyn Source> = Rc::new(Http::new(net, url, access));
+    let mut source = Http::new(net, url, access);
+    if let Some(command) = &settings.url_command {
+        let secrets = UrlCommand { command: command.clone(), observer: tools.observer.clone(), file };
+        source = source.renewed_by(Rc::new(secrets), !fetch.masked);
+    }
+    let source: Rc<dyn Source> = Rc::new(source);
     let target = target(settings, fetch);
     if settings.dry_run {
         return look(&*source, target.unwrap_or_else(|| settings.dir.join(&name))).await.map(|()| None);

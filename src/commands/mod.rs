@@ -5,6 +5,7 @@ mod checksums;
 mod completions;
 mod demo;
 pub mod download;
+mod fresh;
 pub mod link;
 mod man;
 mod resume;

@@ -40,7 +40,17 @@ impl Plan {
 
 /// Goes on with all that `settings` find and may be followed.
 pub fn run(settings: Resume, report: &Arc<Report>, stop: &Stop) -> Result<(), Fault> {
+    let renewed = settings.url.is_some() || settings.url_command.is_some();
     let plan = plan(settings);
+    let downloads = plan.download.files.len();
+    // What was found and may not be followed says why itself.
+    if renewed && downloads != 1 && (downloads > 1 || plan.problems.is_empty()) {
+        let text = match downloads {
+            0 => "there is no unfinished download for that URL".to_string(),
+            several => format!("there are {several} unfinished downloads, and the URL is of one of them"),
+        };
+        return Err(Fault::new(FaultKind::Usage, text).hint("name the file, as in `onward resume --url URL big.iso`"));
+    }
     let observer: Arc<dyn Observer> = report.clone();
     report.expect((plan.files() + plan.problems.len()) as u64);
     if plan.files() == 0 && plan.problems.is_empty() {
@@ -67,6 +77,7 @@ fn plan(settings: Resume) -> Plan {
             files: Vec::new(),
             first: 0,
             dir: PathBuf::from("."),
+            url_command: settings.url_command.clone(),
             checksum_file: None,
             create_dirs: false,
             dry_run: false,
@@ -109,15 +120,27 @@ impl Plan {
         if !is_wanted(record, &settings.to) {
             return Ok(());
         }
-        let url = whole_url(one, record, &settings.link)?;
+        let given = settings.url.clone().filter(|_| record.kind == Kind::Download);
+        let renewed = given.is_some() || (settings.url_command.is_some() && record.kind == Kind::Download);
+        let url = match given {
+            Some(url) => url,
+            None => whole_url(one, record, &settings.link, renewed)?,
+        };
         let existing = match record.if_exists {
             IfExists::Fail => Existing::Refuse,
             IfExists::Replace => Existing::Replace,
         };
         match record.kind {
             Kind::Download => {
-                let (output, checksum) = (Some(one.file()), record.checksum.clone());
-                self.download.files.push(Fetch { url, output, checksum, checksum_by: None, existing, trust });
+                self.download.files.push(Fetch {
+                    url,
+                    masked: settings.url.is_none() && record.needs.iter().any(|need| need == "url"),
+                    output: Some(one.file()),
+                    checksum: record.checksum.clone(),
+                    checksum_by: None,
+                    existing,
+                    trust,
+                });
             }
             Kind::Upload => {
                 self.upload.files.push(Send { source: one.file(), dest: url, base: None, existing, trust });
@@ -182,15 +205,23 @@ pub fn usable(one: &Unfinished, trust: bool, deed: Deed) -> Result<&Record, Faul
 }
 
 /// The record's URL with all that is needed for it: what a record cannot hold must have been given again.
-fn whole_url(one: &Unfinished, record: &Record, given: &crate::config::Link) -> Result<Url, Fault> {
+/// `renewed`: somebody gives a fresh URL when it is asked for.
+fn whole_url(one: &Unfinished, record: &Record, given: &crate::config::Link, renewed: bool) -> Result<Url, Fault> {
     let file = shown(&one.file());
     let url = parse_url(&record.url)
         .map_err(|fault| Fault::new(FaultKind::Local, format!("{}: {}", shown(&one.sidecar), fault.what)))?;
     let known = link::access(given, &mut url.clone())?.names();
-    let missing: Vec<&str> =
-        record.needs.iter().map(String::as_str).filter(|need| !known.iter().any(|known| known == need)).collect();
+    let missing: Vec<&str> = record
+        .needs
+        .iter()
+        .map(String::as_str)
+        .filter(|need| !known.iter().any(|known| known == need) && !(renewed && *need == "url"))
+        .collect();
     let [first, ..] = missing[..] else { return Ok(url) };
     let hint = match first {
+        "url" if record.kind == Kind::Download => {
+            format!("its URL holds a secret: `onward resume --url 'URL' {file}` goes on, or --url-command CMD")
+        }
         "url" => "its URL holds a secret: give the first command again, with the whole URL".to_string(),
         "header:authorization" => "log in again with -u, --token-file, --netrc or -H 'Authorization: …'".to_string(),
         "header:cookie" => "give the cookies again with -b".to_string(),
@@ -219,6 +250,8 @@ mod tests {
             paths: vec![path.to_owned()],
             recursive: false,
             to: Vec::new(),
+            url: None,
+            url_command: None,
             trust: Vec::new(),
             restart: false,
             assume: None,

@@ -162,6 +162,9 @@ impl<'a> Layers<'a> {
         if several && flags.output.is_some() {
             return Err(usage("-o names one file, and there is more than one URL").hint("use -d DIR"));
         }
+        if several && flags.url_command.is_some() {
+            return Err(usage("--url-command belongs to one file, and there is more than one URL"));
+        }
         if several && flags.checksum.is_some() {
             return Err(usage("--checksum belongs to one file, and there is more than one URL"));
         }
@@ -176,6 +179,7 @@ impl<'a> Layers<'a> {
         let existing = existing(flags.overwrite, flags.no_clobber);
         let fetch = |url| Fetch {
             url,
+            masked: false,
             output: flags.output.clone(),
             checksum: checksum.clone(),
             checksum_by: None,
@@ -186,6 +190,7 @@ impl<'a> Layers<'a> {
             files: urls.into_iter().map(fetch).collect(),
             first: 0,
             dir: flags.dir.unwrap_or_else(|| PathBuf::from(".")),
+            url_command: flags.url_command.map(Secret::new),
             checksum_file: flags.checksum_file.as_deref().map(|given| self.checksum_file(given)).transpose()?,
             create_dirs: flags.create_dirs,
             dry_run: flags.dry_run,
@@ -242,6 +247,8 @@ impl<'a> Layers<'a> {
             paths: here(flags.paths),
             recursive: flags.recursive,
             to: flags.to,
+            url: flags.url.as_deref().map(parse_url).transpose()?,
+            url_command: flags.url_command.map(Secret::new),
             trust: flags.trust,
             restart: flags.restart,
             assume: flags.assume.map(|assume| match assume {

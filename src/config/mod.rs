@@ -155,11 +155,16 @@ impl ChecksumFile {
     }
 }
 
+/// A command line that prints a fresh URL. It may hold secrets.
+pub type UrlCommand = Option<Secret>;
+
 /// One file to download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetch {
     /// From where: `http` or `https`.
     pub url: Url,
+    /// Whether a secret of the URL is masked, so that it cannot be asked.
+    pub masked: bool,
     /// The file to write, where it was named; not yet joined to a folder.
     pub output: Option<PathBuf>,
     /// The digest the content must have.
@@ -179,6 +184,8 @@ pub struct Download {
     pub files: Vec<Fetch>,
     /// The event id of the first of them.
     pub first: FileId,
+    /// What prints a fresh URL, where there is one file.
+    pub url_command: UrlCommand,
     /// Where the digests of all files are listed.
     pub checksum_file: Option<ChecksumFile>,
     /// The folder to write into; an `output` that is relative is joined to it.
@@ -244,6 +251,10 @@ pub struct Resume {
     pub recursive: bool,
     /// Only these destinations of an upload; all when empty.
     pub to: Vec<String>,
+    /// Another URL of the one download there is.
+    pub url: Option<Url>,
+    /// What prints a fresh URL of the one download there is.
+    pub url_command: UrlCommand,
     /// Records to follow although they may have been planted.
     pub trust: Vec<PathBuf>,
     /// Send unfinished uploads anew, whatever of them has arrived.

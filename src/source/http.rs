@@ -3,6 +3,7 @@
 
 use super::{Answer, Ask, Body, Head, Hop, Pending, Source};
 use crate::digest::Algorithm;
+use crate::event::Secrets;
 use crate::fault::{Fault, Kind};
 use crate::net::{Access, Lane, Net, Request, Response, login_hint, shown};
 use crate::wire::content_range::ContentRange;
@@ -12,67 +13,141 @@ use http::header::{
     ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
     IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE, TRANSFER_ENCODING,
 };
-use http::{HeaderName, Method, Version};
+use http::{HeaderMap, HeaderName, Method, Version};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::SystemTime;
+use tokio::sync::Mutex;
 use url::Url;
 
 /// One URL and what is needed to be let in.
 pub struct Http {
     net: Rc<Net>,
+    at: RefCell<At>,
+    /// Who gives a fresh URL when this one has expired.
+    secrets: Option<Rc<dyn Secrets>>,
+    /// Held while a fresh URL is asked for: connections that find the same one expired wait for it.
+    renewing: Mutex<()>,
+}
+
+/// Where the file is to be had now.
+struct At {
     url: Url,
     access: Access,
     /// Where the redirects led the last time. Signed targets expire: then the URL itself is asked again.
-    resolved: RefCell<Option<Url>>,
+    resolved: Option<Url>,
+    /// How often the URL was made fresh.
+    renewals: u32,
+    /// Whether there is hope in this URL. It is gone once one that was fresh has been refused as well.
+    hopeful: bool,
+    /// Whether the URL is good for a request at all: a record's is not where a secret was masked.
+    whole: bool,
 }
 
 impl Http {
     /// The file behind `url`.
     pub fn new(net: Rc<Net>, url: Url, access: Access) -> Self {
-        Self { net, url, access, resolved: RefCell::new(None) }
+        let at = At { url, access, resolved: None, renewals: 0, hopeful: true, whole: true };
+        Self { net, at: RefCell::new(at), secrets: None, renewing: Mutex::default() }
+    }
+
+    /// The same with somebody who gives a fresh URL when this one has expired, or at once where it is not `whole`.
+    pub fn renewed_by(mut self, secrets: Rc<dyn Secrets>, whole: bool) -> Self {
+        self.at.get_mut().whole = whole;
+        Self { secrets: Some(secrets), ..self }
     }
 
     async fn fetch(&self, ask: &Ask) -> Result<(Response, Vec<Hop>), Fault> {
-        let known = self.resolved.borrow().clone();
+        if !self.at.borrow().whole {
+            self.renew(0).await?;
+        }
+        let renewals = self.at.borrow().renewals;
+        let answer = self.follow(ask).await?;
+        if answer.0.status.is_success() {
+            self.at.borrow_mut().hopeful = true;
+        }
+        if !is_expired(&answer.0) || self.secrets.is_none() || !self.renew(renewals).await? {
+            return Ok(answer);
+        }
+        let answer = self.follow(ask).await?;
+        self.at.borrow_mut().hopeful = !is_expired(&answer.0);
+        Ok(answer)
+    }
+
+    /// Makes the URL fresh, unless somebody else has since it was made so for the `seen`-th time. `false`: it makes no
+    /// sense, the last fresh one was refused too.
+    async fn renew(&self, seen: u32) -> Result<bool, Fault> {
+        let Some(secrets) = &self.secrets else { return Ok(false) };
+        let _turn = self.renewing.lock().await;
+        if self.at.borrow().renewals > seen {
+            return Ok(true);
+        }
+        if !self.at.borrow().hopeful {
+            return Ok(false);
+        }
+        let mut url = secrets.fresh_url().await?;
+        let own = Access::new(&mut url, HeaderMap::new());
+        let mut at = self.at.borrow_mut();
+        if own.is_login() {
+            at.access = own;
+        }
+        (at.url, at.resolved, at.whole) = (url, None, true);
+        at.renewals += 1;
+        Ok(true)
+    }
+
+    /// Asks where the redirects led the last time, or follows them anew.
+    async fn follow(&self, ask: &Ask) -> Result<(Response, Vec<Hop>), Fault> {
+        let (url, known) = {
+            let at = self.at.borrow();
+            (at.url.clone(), at.resolved.clone())
+        };
         if let Some(target) = known {
             let answer = self.hop(target, ask).await?;
-            if !matches!(answer.0.status.as_u16(), 401 | 403 | 404 | 410) {
+            if !is_expired(&answer.0) {
                 return Ok(answer);
             }
-            self.resolved.replace(None);
+            self.at.borrow_mut().resolved = None;
         }
-        self.hop(self.url.clone(), ask).await
+        self.hop(url, ask).await
     }
 
     async fn hop(&self, url: Url, ask: &Ask) -> Result<(Response, Vec<Hop>), Fault> {
         let mut hops = Vec::new();
         let mut note = |from: &Url, to: &Url, status| hops.push(Hop { from: shown(from), to: shown(to), status });
-        let answer = self.net.fetch(request(url, ask), &self.access, &mut note).await?;
+        let access = self.at.borrow().access.clone();
+        let answer = self.net.fetch(request(url, ask), &access, &mut note).await?;
         // A login page may be where redirects lead to for a while: it is not where the file is.
         if !hops.is_empty() && answer.status.is_success() && !is_html(&answer) {
-            self.resolved.replace(Some(answer.url.clone()));
+            self.at.borrow_mut().resolved = Some(answer.url.clone());
         }
         Ok((answer, hops))
     }
+}
+
+/// Whether the answer is what signed URLs give when their time is over.
+fn is_expired(answer: &Response) -> bool {
+    matches!(answer.status.as_u16(), 401 | 403 | 404 | 410)
 }
 
 impl Source for Http {
     fn ask(&self, ask: Ask) -> Pending<'_, Result<Answer, Fault>> {
         Box::pin(async move {
             let (answer, hops) = self.fetch(&ask).await?;
-            read(answer, hops, &ask, self)
+            let at = self.at.borrow();
+            read(answer, hops, &ask, &at)
         })
     }
 
     fn shown(&self) -> String {
-        shown(&self.url)
+        shown(&self.at.borrow().url)
     }
 
     fn host(&self) -> String {
-        match self.url.port_or_known_default() {
-            Some(port) => format!("{}:{port}", self.url.host_str().unwrap_or_default()),
-            None => self.url.host_str().unwrap_or_default().to_string(),
+        let url = &self.at.borrow().url;
+        match url.port_or_known_default() {
+            Some(port) => format!("{}:{port}", url.host_str().unwrap_or_default()),
+            None => url.host_str().unwrap_or_default().to_string(),
         }
     }
 }
@@ -106,8 +181,8 @@ fn request(url: Url, ask: &Ask) -> Request {
 }
 
 /// Takes an answer apart.
-fn read(answer: Response, hops: Vec<Hop>, ask: &Ask, http: &Http) -> Result<Answer, Fault> {
-    let mut head = head(&answer, hops, &http.url);
+fn read(answer: Response, hops: Vec<Hop>, ask: &Ask, at: &At) -> Result<Answer, Fault> {
+    let mut head = head(&answer, hops, &at.url);
     let range = answer.field(CONTENT_RANGE).and_then(ContentRange::parse);
     match (answer.status.as_u16(), ask.from, range) {
         (416, _, range) => {
@@ -124,7 +199,7 @@ fn read(answer: Response, hops: Vec<Hop>, ask: &Ask, http: &Http) -> Result<Answ
             }
         }
         (200, _, _) => whole(answer, head),
-        (status, _, _) => Err(refusal(status, &answer, &http.access)),
+        (status, _, _) => Err(refusal(status, &answer, &at.access)),
     }
 }
 
@@ -209,7 +284,9 @@ fn refusal(status: u16, answer: &Response, access: &Access) -> Fault {
     let wait = retry_after::wait(&answer.headers, SystemTime::now());
     match status {
         401 => fault.hint(login_hint(&answer.headers, access.is_login())),
-        403 => fault.hint("the link may have expired, or a login is missing (-u, --token-file, -H)"),
+        403 => fault.hint(
+            "the link may have expired (`onward resume --url URL` goes on with a fresh one), or a login is missing",
+        ),
         407 => fault.hint("give the proxy's login in --proxy http://user:password@host"),
         _ => fault,
     }

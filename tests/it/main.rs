@@ -11,6 +11,7 @@ mod download_attacks;
 mod download_faults;
 mod download_pipe;
 mod download_sidecar;
+mod expired_links;
 
 mod cli;
 mod fault_rows;

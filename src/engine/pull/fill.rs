@@ -13,7 +13,7 @@ use crate::engine::stream::{self, Streamed};
 use crate::event::Event;
 use crate::fault::{Fault, Kind};
 use crate::partial::PartialFile;
-use crate::plan::{Plan, plan};
+use crate::plan::{Now, Plan, plan};
 use crate::source::{Answer, Ask};
 use crate::units;
 use std::rc::Rc;
@@ -108,7 +108,9 @@ impl Transfer<'_> {
                 }
             },
         };
-        match plan(&file.record(), &now(&head)) {
+        let record = file.record();
+        let same_url = record.url == self.order.url;
+        match plan(&record, &Now { same_url, ..now(&head) }) {
             Plan::Restart(why) => return Ok(Filled::Changed(why)),
             Plan::Impostor(why) => return Err(Fault::new(Kind::Network, why)),
             Plan::Resume | Plan::Compare => {}

@@ -297,6 +297,15 @@ impl Transfer<'_> {
                 }
             }
         }
+        if resumes && opening.ranged && file.record().url != self.order.url {
+            // What is here has been compared: from now on it is this place's.
+            let (url, needs) = (self.order.url.clone(), self.order.needs.clone());
+            let validator = opening.head.validator.clone();
+            file.edit(|record| {
+                (record.url, record.needs) = (url, needs);
+                record.validator = validator;
+            });
+        }
         self.fill_and_complete(file, path, opening).await
     }
 

@@ -9,7 +9,7 @@ use crate::engine::retry::Backoff;
 use crate::engine::stream;
 use crate::fault::{Fault, Kind};
 use crate::plan::{Plan, plan};
-use crate::record::Record;
+use crate::record::{Record, Validator};
 use crate::source::{Answer, Ask, Body, Head};
 use crate::wire::validator::{Form, best_form};
 
@@ -53,7 +53,11 @@ impl Transfer<'_> {
         let held = record.map(|record| record.held(disk::boot_id())).unwrap_or_default();
         let end = record.and_then(|record| record.length);
         let gap = held.missing(ByteRange::new(0, end.unwrap_or(stream::NO_END))).next().unwrap_or_default();
-        let kept = record.map(|record| record.validator.clone());
+        // What another place called the content is no condition for this one.
+        let kept = record.map(|record| match record.url == self.order.url {
+            true => record.validator.clone(),
+            false => Validator::default(),
+        });
         let usual = self.tools.hosts.get(&self.order.source.host()).map_or(Form::Tag, |host| host.form);
         let mut form = kept.as_ref().map_or(usual, |kept| best_form(kept, usual));
         let mut from = Some(gap.start);
