@@ -211,12 +211,8 @@ fn whole_url(one: &Unfinished, record: &Record, given: &crate::config::Link, ren
     let url = parse_url(&record.url)
         .map_err(|fault| Fault::new(FaultKind::Local, format!("{}: {}", shown(&one.sidecar), fault.what)))?;
     let known = link::access(given, &mut url.clone())?.names();
-    let missing: Vec<&str> = record
-        .needs
-        .iter()
-        .map(String::as_str)
-        .filter(|need| !known.iter().any(|known| known == need) && !(renewed && *need == "url"))
-        .collect();
+    let given = |need: &&str| known.iter().any(|known| known == need) || (renewed && *need == "url");
+    let missing: Vec<&str> = record.needs.iter().map(String::as_str).filter(|need| !given(need)).collect();
     let [first, ..] = missing[..] else { return Ok(url) };
     let hint = match first {
         "url" if record.kind == Kind::Download => {
