@@ -248,8 +248,9 @@ impl Pour<'_> {
         match answer {
             Answer::Part { head, end, mut body } => {
                 self.same(&head)?;
-                self.copy(&mut *body, 0, head.total).await?;
-                match self.drain.at() == end && head.total.is_none_or(|total| total == end) {
+                let total = head.total.or(self.kept.as_ref().and_then(|(_, length)| *length));
+                self.copy(&mut *body, 0, total).await?;
+                match self.drain.at() == end && total.is_none_or(|total| total == end) {
                     true => Ok(()),
                     false => Err(Fault::new(Kind::Network, "the answer ended early").into()),
                 }

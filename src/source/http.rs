@@ -190,11 +190,11 @@ fn read(answer: Response, hops: Vec<Hop>, ask: &Ask, at: &At) -> Result<Answer, 
             Ok(Answer::Beyond { head })
         }
         (304, _, _) if ask.unless.is_some() => Ok(Answer::Unchanged),
-        (206, Some(from), _) => part(answer, head, from, ask.end),
+        (206, Some(from), _) => part(answer, head, from, ask),
         // Some object stores answer a range with 200 and a Content-Range that fits to the byte.
         (200, Some(from), Some(ContentRange::Part { range, total })) if total != Some(range.len()) => {
             match answer.field(CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok()) == Some(range.len()) {
-                true => part(answer, head, from, ask.end),
+                true => part(answer, head, from, ask),
                 false => Ok(Answer::Unfit { why: "it answered a range with the status of the whole".into() }),
             }
         }
@@ -228,7 +228,7 @@ fn coding(answer: &Response) -> Option<String> {
     (!value.is_empty() && value != "identity").then_some(value)
 }
 
-fn part(answer: Response, mut head: Head, from: u64, end: Option<u64>) -> Result<Answer, Fault> {
+fn part(answer: Response, mut head: Head, from: u64, ask: &Ask) -> Result<Answer, Fault> {
     let unfit = |why: &str| Ok(Answer::Unfit { why: why.to_string() });
     if coding(&answer).is_some() {
         return unfit("its ranges are of a compressed form of the file");
@@ -236,10 +236,10 @@ fn part(answer: Response, mut head: Head, from: u64, end: Option<u64>) -> Result
     let Some(ContentRange::Part { range, total }) = answer.field(CONTENT_RANGE).and_then(ContentRange::parse) else {
         return unfit("it does not say which range it sends");
     };
-    if range.start != from || end.is_some_and(|end| range.end > end) {
+    if range.start != from || ask.end.is_some_and(|end| range.end > end) {
         return unfit("it sends another range than it was asked for");
     }
-    if end.is_none() && total.is_none() {
+    if ask.end.is_none() && ask.kept.is_none() && total.is_none() {
         // Whether its end is the file's end, nobody could tell.
         return unfit("it sends a part and does not say of how much");
     }
