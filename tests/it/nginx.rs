@@ -28,7 +28,8 @@ impl Nginx {
         Self::with(world, &format!("location {path} {{ proxy_pass http://{upstream}; client_max_body_size 1m; }}"))
     }
 
-    fn with(world: &World, more: &str) -> Option<Self> {
+    /// The same, with more in the server's part of the configuration.
+    pub fn with(world: &World, more: &str) -> Option<Self> {
         let Some(program) = find() else {
             skip("nginx is not installed");
             return None;
