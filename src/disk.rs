@@ -521,13 +521,16 @@ pub fn state_folder() -> Option<PathBuf> {
     Some(base.join("onward"))
 }
 
-/// Appends one line to a file of notes (mode 0600, created with its folder). Nothing depends on such a note, so it
-/// is not synced.
-pub fn append_note(path: &Path, line: &str) -> io::Result<()> {
+/// Opens a file of notes for appending (mode 0600, created with its folder).
+pub fn open_notes(path: &Path) -> io::Result<File> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+/// Appends one line to a file of notes. Nothing depends on it, so it is not synced.
+pub fn append_note(mut file: &File, line: &str) -> io::Result<()> {
     file.write_all(format!("{line}\n").as_bytes())
 }
 

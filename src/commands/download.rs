@@ -46,6 +46,7 @@ async fn all(mut settings: config::Download, observer: Arc<dyn Observer>, stop: 
         stop,
         policy: policy(&settings.link),
         least: settings.least,
+        records: Rc::default(),
         memory: Rc::default(),
         hosts: Rc::default(),
         large: Arc::new(Semaphore::new(settings.work.jobs.max(1) as usize)),

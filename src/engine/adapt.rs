@@ -7,12 +7,14 @@ use std::time::Duration;
 pub const MOST: u32 = 16;
 /// A measurement shorter than this says nothing.
 const PROBE: Duration = Duration::from_millis(100);
-/// How long a new number of connections is watched before it is judged: they have to get up to speed.
+/// How long a new number of connections is watched before it is found useless: they have to get up to speed.
 const SETTLE: Duration = Duration::from_millis(400);
 /// After a step that did not help, this long until the next try.
 const REST: Duration = Duration::from_secs(20);
 /// A step must raise the rate by this factor to have helped.
 const GAIN: f64 = 1.15;
+/// A step is to so many times the connections: on a long line every round of trying costs.
+const STEP: u32 = 4;
 /// Above this share of one processor the machine is the limit, not the line.
 const BUSY: f64 = 0.6;
 
@@ -37,18 +39,23 @@ pub struct Adapt {
     wanted: u32,
     fixed: bool,
     ceiling: u32,
+    /// The number that was found to help.
+    helped: Option<u32>,
     since: Option<Sample>,
     before: Option<(u32, f64)>,
     rest_until: Duration,
 }
 
 impl Adapt {
-    /// As many as `fixed` says, else from one up to what helps, at most `known` where the host's limit is known.
-    pub fn new(fixed: Option<u32>, known: Option<u32>) -> Self {
+    /// As many as `fixed` says, else from one up to what helps. Where the host is known, at most as many as it has
+    /// allowed, and at once as many as have helped.
+    pub fn new(fixed: Option<u32>, allowed: Option<u32>, helped: Option<u32>) -> Self {
+        let ceiling = allowed.unwrap_or(MOST).clamp(1, MOST);
         Self {
-            wanted: fixed.unwrap_or(1).max(1),
+            wanted: fixed.unwrap_or_else(|| helped.unwrap_or(1).min(ceiling)).max(1),
             fixed: fixed.is_some(),
-            ceiling: known.unwrap_or(MOST).clamp(1, MOST),
+            ceiling,
+            helped: None,
             since: None,
             before: None,
             rest_until: Duration::ZERO,
@@ -72,6 +79,11 @@ impl Adapt {
         (self.ceiling < MOST).then_some(self.ceiling)
     }
 
+    /// How many connections were found to help in this run; `None` while that was not put to the test.
+    pub fn helped(&self) -> Option<u32> {
+        self.helped
+    }
+
     /// Looks at the transfer; maybe changes its mind.
     pub fn look(&mut self, sample: Sample) {
         let Some(since) = self.since else {
@@ -79,19 +91,27 @@ impl Adapt {
             return;
         };
         let over = sample.now.saturating_sub(since.now);
-        let patience = if self.before.is_some() { SETTLE } else { PROBE };
-        if self.fixed || over < patience || sample.now < self.rest_until {
+        if self.fixed || over < PROBE || sample.now < self.rest_until {
             return;
         }
         let rate = (sample.moved - since.moved) as f64 / over.as_secs_f64();
         let cpu = sample.cpu.saturating_sub(since.cpu).as_secs_f64() / over.as_secs_f64();
-        self.since = Some(sample);
-        match self.before.take() {
-            Some((fewer, slower)) if rate < slower * GAIN => {
+        if let Some((fewer, slower)) = self.before {
+            // Half of what the step could have brought at best is enough to see it at once.
+            let plain = rate >= slower * f64::from(self.wanted / fewer).sqrt();
+            if !plain && over < SETTLE {
+                return;
+            }
+            self.before = None;
+            if rate < slower * GAIN {
                 self.wanted = fewer;
                 self.rest_until = sample.now + REST;
             }
-            _ => self.grow(rate, cpu, &sample),
+            self.helped = Some(self.wanted);
+        }
+        self.since = Some(sample);
+        if sample.now >= self.rest_until {
+            self.grow(rate, cpu, &sample);
         }
     }
 
@@ -100,7 +120,7 @@ impl Adapt {
         // is what holds the transfer back.
         let limited = sample.limit.is_some_and(|limit| rate > limit as f64 * 0.8);
         let worth_it = sample.left as f64 > rate * 0.3 && rate > 0.0 && cpu < BUSY && !limited;
-        let more = (self.wanted * 2).max(4).min(self.ceiling);
+        let more = (self.wanted * STEP).min(self.ceiling);
         if worth_it && more > self.wanted {
             self.before = Some((self.wanted, rate));
             self.wanted = more;
@@ -125,20 +145,42 @@ mod tests {
 
     #[test]
     fn one_where_the_machine_is_the_limit_many_where_the_server_gives_each_little() {
-        assert_eq!(settle(&mut Adapt::new(None, None), 0.9, |_| 1.5e9), 1);
-        assert_eq!(settle(&mut Adapt::new(None, None), 0.1, |n| 20e6 * f64::from(n)), 16);
-        assert_eq!(settle(&mut Adapt::new(None, None), 0.1, |n| 60e6f64.min(20e6 * f64::from(n))), 4);
-        assert_eq!(settle(&mut Adapt::new(None, None), 0.1, |_| 60e6), 1);
+        assert_eq!(settle(&mut Adapt::new(None, None, None), 0.9, |_| 1.5e9), 1);
+        assert_eq!(settle(&mut Adapt::new(None, None, None), 0.1, |n| 20e6 * f64::from(n)), 16);
+        assert_eq!(settle(&mut Adapt::new(None, None, None), 0.1, |n| 60e6f64.min(20e6 * f64::from(n))), 4);
+        assert_eq!(settle(&mut Adapt::new(None, None, None), 0.1, |_| 60e6), 1);
     }
 
     #[test]
     fn what_the_user_or_the_server_says_holds() {
-        assert_eq!(settle(&mut Adapt::new(Some(7), None), 0.1, |n| 20e6 * f64::from(n)), 7);
-        assert_eq!(settle(&mut Adapt::new(None, Some(3)), 0.1, |n| 20e6 * f64::from(n)), 3);
-        let mut adapt = Adapt::new(None, None);
+        assert_eq!(settle(&mut Adapt::new(Some(7), None, None), 0.1, |n| 20e6 * f64::from(n)), 7);
+        assert_eq!(settle(&mut Adapt::new(None, Some(3), None), 0.1, |n| 20e6 * f64::from(n)), 3);
+        let mut adapt = Adapt::new(None, None, None);
         settle(&mut adapt, 0.1, |n| 20e6 * f64::from(n));
         adapt.refused(5);
         assert_eq!(settle(&mut adapt, 0.1, |n| 20e6 * f64::from(n)), 5);
         assert_eq!(adapt.limit(), Some(5));
+    }
+
+    #[test]
+    fn what_helped_is_found_quickly_and_used_at_once_the_next_time() {
+        let mut adapt = Adapt::new(None, None, None);
+        let mut moved = 0;
+        for tick in 0..4 {
+            adapt.look(Sample {
+                now: Duration::from_millis(100 * tick),
+                moved,
+                cpu: Duration::ZERO,
+                left: 10 << 30,
+                limit: None,
+            });
+            moved += 2_000_000 * u64::from(adapt.wanted());
+        }
+        assert_eq!((adapt.wanted(), adapt.helped()), (16, Some(16)), "after 300 ms");
+        assert_eq!(Adapt::new(None, None, adapt.helped()).wanted(), 16);
+        assert_eq!(Adapt::new(None, Some(3), Some(16)).wanted(), 3);
+        let mut adapt = Adapt::new(None, None, None);
+        settle(&mut adapt, 0.1, |_| 60e6);
+        assert_eq!(adapt.helped(), Some(1));
     }
 }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 /// How often the crew is looked at.
-const BEAT: Duration = Duration::from_millis(100);
+const BEAT: Duration = Duration::from_millis(50);
 /// Claims are of about this much work for one connection, in seconds.
 const CLAIM: f64 = 3.0;
 
@@ -67,7 +67,11 @@ impl Lead<'_> {
         let host = crew.source.host();
         let known = self.tools.hosts.get(&host);
         let mut course = Course {
-            adapt: Adapt::new(self.connections, known.and_then(|known| known.connections)),
+            adapt: Adapt::new(
+                self.connections,
+                known.as_ref().and_then(|known| known.connections),
+                known.as_ref().and_then(|known| known.helped),
+            ),
             backoff: Backoff::new(self.tools.policy),
             pause: None,
             moved: 0,
@@ -107,7 +111,7 @@ impl Lead<'_> {
             }
             if hands.is_empty() && proof.is_empty() && crew.spans.borrow().is_done() {
                 if crew.meter.borrow().run() > 0 {
-                    self.tools.hosts.learn(&host, form, course.adapt.limit());
+                    self.tools.hosts.learn(&host, form, course.adapt.limit(), course.adapt.helped());
                 }
                 self.progress(crew);
                 return Ok(End::Idle);

@@ -5,6 +5,8 @@ use super::{Note, Notes};
 use crate::disk;
 use crate::record::{Stamp, Validator};
 use serde::{Deserialize, Serialize};
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// One finished download.
@@ -35,29 +37,36 @@ impl Note for Finished {
 
 /// The notes of all finished downloads.
 #[derive(Default)]
-pub struct Memory(Notes<Finished>);
+pub struct Memory {
+    notes: Notes<Finished>,
+    /// What was known when the run began, by URL: asked for thousands of files.
+    by_url: OnceCell<HashMap<String, Vec<PathBuf>>>,
+    /// The real paths of the folders of this run.
+    real: RefCell<HashMap<PathBuf, Option<PathBuf>>>,
+}
 
 impl Memory {
     /// The note about the file at `path`, if the file is still as it was then and came from `url`.
     pub fn recall(&self, path: &Path, url: &str) -> Option<Finished> {
         let path = std::fs::canonicalize(path).ok()?;
         let stamp = disk::stamp(&std::fs::File::open(&path).ok()?).ok()?;
-        self.0.get(&path).filter(|note| note.url == url && note.size == stamp.size && note.mtime == stamp.mtime)
+        self.notes.get(&path).filter(|note| note.url == url && note.size == stamp.size && note.mtime == stamp.mtime)
     }
 
     /// The file in `folder` that was filled from `url` and is still as it was then.
     pub fn find(&self, folder: &Path, url: &str) -> Option<PathBuf> {
-        let real = std::fs::canonicalize(folder).ok()?;
-        let note = self.0.find(|note| note.url == url && note.path.parent() == Some(&real))?;
-        let named = folder.join(note.path.file_name()?);
+        let paths = self.by_url.get_or_init(|| by_url(self.notes.all())).get(url)?;
+        let real = self.real(folder)?;
+        let path = paths.iter().find(|path| path.parent() == Some(&real))?;
+        let named = folder.join(path.file_name()?);
         self.recall(&named, url).map(|_| named)
     }
 
-    /// Writes a note.
+    /// Writes a note about the finished file at `path`, which is no symlink.
     pub fn remember(&self, path: &Path, stamp: &Stamp, url: &str, validator: &Validator, digest: Option<String>) {
-        let Ok(path) = std::fs::canonicalize(path) else { return };
-        self.0.put(Finished {
-            path,
+        let (Some(folder), Some(name)) = (self.real(&disk::folder_of(path)), path.file_name()) else { return };
+        self.notes.put(Finished {
+            path: folder.join(name),
             size: stamp.size,
             mtime: stamp.mtime.clone(),
             url: url.to_string(),
@@ -65,4 +74,15 @@ impl Memory {
             digest,
         });
     }
+
+    fn real(&self, folder: &Path) -> Option<PathBuf> {
+        let mut real = self.real.borrow_mut();
+        real.entry(folder.to_owned()).or_insert_with(|| std::fs::canonicalize(folder).ok()).clone()
+    }
+}
+
+fn by_url(notes: Vec<Finished>) -> HashMap<String, Vec<PathBuf>> {
+    let mut paths: HashMap<String, Vec<PathBuf>> = HashMap::new();
+    notes.into_iter().for_each(|note| paths.entry(note.url).or_default().push(note.path));
+    paths
 }

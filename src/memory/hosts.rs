@@ -22,6 +22,9 @@ pub struct Host {
     /// The largest request body that passed after a larger one was refused (413), in bytes; `None` while none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<u64>,
+    /// How many connections were found to help; `None` while that was not put to the test.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helped: Option<u32>,
     /// When that was learned, in seconds since 1970.
     pub learned: u64,
 }
@@ -49,20 +52,30 @@ impl Hosts {
         self.0.get(&host.to_string()).filter(|known| now().saturating_sub(known.learned) < FRESH)
     }
 
-    /// Writes down what a transfer has learned, where it is news.
-    pub fn learn(&self, host: &str, form: Form, connections: Option<u32>) {
-        let known = self.get(host);
-        let body = known.as_ref().and_then(|known| known.body);
-        let before = known.map_or((Form::Tag, None), |known| (known.form, known.connections));
-        if before != (form, connections) {
-            self.0.put(Host { host: host.to_string(), form, connections, body, learned: now() });
-        }
+    /// Writes down what a transfer has learned: the form of condition that works, the most connections allowed, how
+    /// many of them helped.
+    pub fn learn(&self, host: &str, form: Form, connections: Option<u32>, helped: Option<u32>) {
+        self.note(host, |known| {
+            (known.form, known.connections) = (form, connections);
+            known.helped = helped.or(known.helped);
+        });
     }
 
     /// Writes down that `host` takes request bodies of `bytes` bytes and no larger ones.
     pub fn learn_body(&self, host: &str, bytes: u64) {
-        let (form, connections) = self.get(host).map_or((Form::Tag, None), |known| (known.form, known.connections));
-        self.0.put(Host { host: host.to_string(), form, connections, body: Some(bytes), learned: now() });
+        self.note(host, |known| known.body = Some(bytes));
+    }
+
+    /// Changes what is known of `host`, and writes it down where that is news.
+    fn note(&self, host: &str, change: impl FnOnce(&mut Host)) {
+        let nothing =
+            || Host { host: host.into(), form: Form::Tag, connections: None, body: None, helped: None, learned: 0 };
+        let before = self.get(host).unwrap_or_else(nothing);
+        let mut known = before.clone();
+        change(&mut known);
+        if known != before {
+            self.0.put(Host { learned: now(), ..known });
+        }
     }
 }
 

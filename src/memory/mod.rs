@@ -7,8 +7,9 @@ pub mod hosts;
 use crate::disk;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
+use std::fs::File;
 use std::hash::Hash;
 use std::path::PathBuf;
 
@@ -29,40 +30,46 @@ pub trait Note: Clone + Serialize + DeserializeOwned {
 
 /// All notes of one kind, read when first asked for.
 pub struct Notes<N: Note> {
-    known: RefCell<Option<HashMap<N::Key, N>>>,
-    kept: bool,
+    known: OnceCell<RefCell<HashMap<N::Key, N>>>,
+    /// The file, opened when first written to; `None` in it: there is no place for notes.
+    file: OnceCell<Option<File>>,
 }
 
 impl<N: Note> Default for Notes<N> {
     fn default() -> Self {
-        Self { known: RefCell::new(None), kept: true }
+        Self { known: OnceCell::new(), file: OnceCell::new() }
     }
 }
 
 impl<N: Note> Notes<N> {
     /// Notes of this run alone: no file is read or written.
     pub fn of_this_run() -> Self {
-        Self { known: RefCell::new(Some(HashMap::new())), kept: false }
+        Self { known: OnceCell::from(RefCell::default()), file: OnceCell::from(None) }
     }
 
     /// The note about `key`.
     pub fn get(&self, key: &N::Key) -> Option<N> {
-        self.known.borrow_mut().get_or_insert_with(read).get(key).cloned()
+        self.known().borrow().get(key).cloned()
     }
 
-    /// The first note that fits.
-    pub fn find(&self, fits: impl Fn(&N) -> bool) -> Option<N> {
-        self.known.borrow_mut().get_or_insert_with(read).values().find(|note| fits(note)).cloned()
+    /// All that was known when this run began.
+    pub fn all(&self) -> Vec<N> {
+        self.known().borrow().values().cloned().collect()
     }
 
     /// Writes a note. Failing to is no failure of the work it is about.
     pub fn put(&self, note: N) {
-        if let (true, Some(file), Ok(line)) = (self.kept, file::<N>(), serde_json::to_string(&note)) {
-            let _ = disk::append_note(&file, &line);
+        let open = || file::<N>().and_then(|path| disk::open_notes(&path).ok());
+        if let (Some(file), Ok(line)) = (self.file.get_or_init(open), serde_json::to_string(&note)) {
+            let _ = disk::append_note(file, &line);
         }
-        if let Some(notes) = self.known.borrow_mut().as_mut() {
-            notes.insert(note.key(), note);
+        if let Some(known) = self.known.get() {
+            known.borrow_mut().insert(note.key(), note);
         }
+    }
+
+    fn known(&self) -> &RefCell<HashMap<N::Key, N>> {
+        self.known.get_or_init(|| RefCell::new(read()))
     }
 }
 

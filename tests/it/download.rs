@@ -36,6 +36,11 @@ pub fn on_record(sidecar: &Path) -> Option<u64> {
     Some(record.held(onward::disk::boot_id()).len())
 }
 
+/// Waits until the record holds something: a kill before that leaves nothing to go on with.
+pub fn recorded(sidecar: &Path) -> u64 {
+    crate::world::eventually("a record with bytes", || on_record(sidecar).filter(|held| *held > 0))
+}
+
 #[track_caller]
 fn moved(ended: &Ended) -> u64 {
     ended.event("done")["moved"].as_u64().unwrap_or_else(|| panic!("no number moved\n{}", ended.story()))
@@ -87,6 +92,7 @@ fn a_file_over_four_gib() {
     let running = world.onward(["download", "--progress", "json", &nginx.url("/big")]).start();
     let mut running = running;
     running.wait_for_progress(1 << 30);
+    recorded(&world.path("big.partial.toml"));
     running.kill().died_of(Signal::KILL);
     let ended = world.onward(["download", "--progress", "json", &nginx.url("/big")]).run();
     ended.exits(0);

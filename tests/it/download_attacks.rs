@@ -234,8 +234,8 @@ fn an_expired_link_is_replaced() {
     let origin = Origin::start();
     origin.page("/file.bin", Page::of(&content));
     let old = format!("{}?token=old", origin.url("/file.bin"));
-    let mut running = download(&world, &old).args(["--limit-rate", "3M"]).start();
-    running.wait_for_progress(LEN / 3);
+    let running = download(&world, &old).args(["--limit-rate", "1M"]).start();
+    crate::download::recorded(&world.path("file.bin.partial.toml"));
     running.kill();
     let held = on_record(&world.path("file.bin.partial.toml"));
     origin.when(Box::new(|ask| ask.target.contains("token=old")), status(403, ""));

@@ -90,6 +90,7 @@ fn a_resumed_run_says_where_it_starts() {
     let url = origin.url("/file.bin");
     let mut run = world.onward(["download", "--progress", "json", "--limit-rate", "3M", &url]).start();
     run.wait_for_progress(4 * MIB);
+    crate::download::recorded(&world.path("file.bin.partial.toml"));
     run.kill();
     let ended = world.onward(["download", "--progress", "plain", &url]).run();
     ended.exits(0).says("resumed at ").says(" of 6.00 MiB)").says("onward: file.bin: done: 6.00 MiB in ").says("moved");

@@ -177,6 +177,7 @@ fn what_the_record_cannot_hold_is_asked_for_again() {
     let args = ["download", "--progress", "json", "--limit-rate", "3M", "-H", "X-Key: hush", &url];
     let mut run = world.onward(args).start();
     run.wait_for_progress(4 * MIB);
+    crate::download::recorded(&world.path("f.partial.toml"));
     run.kill();
     assert!(!world.text("f.partial.toml").contains("hush"));
     world.onward(["resume"]).run().exits(6).says("header:x-key").says("-H");

@@ -7,6 +7,7 @@ mod existing;
 mod fill;
 mod finish;
 mod open;
+mod records;
 
 pub use finish::digests_wanted;
 
@@ -27,6 +28,7 @@ use crate::record::{Existing, Kind as RecordKind, Record};
 use crate::source::{Body, Head, Source};
 use crate::units;
 use crate::wire::validator::Form;
+pub use records::Records;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -90,6 +92,8 @@ pub struct Tools {
     pub policy: Policy,
     /// Connections slower than this are replaced.
     pub least: Least,
+    /// What lies unfinished in the folders of this run.
+    pub records: Rc<Records>,
     /// What is remembered of finished downloads.
     pub memory: Rc<Memory>,
     /// What is remembered of hosts.
@@ -189,7 +193,7 @@ impl Transfer<'_> {
             Into::File(path) => disk::resolve_links(path).map(Some),
             Into::Folder(folder) => {
                 let url = &self.order.url;
-                Ok(record_of(folder, url).or_else(|| self.tools.memory.find(folder, url)))
+                Ok(self.tools.records.target(folder, url).or_else(|| self.tools.memory.find(folder, url)))
             }
         }
     }
@@ -406,22 +410,4 @@ pub(super) fn interrupted() -> Fault {
 /// The path as a result line has it.
 fn shown_place(path: &Path) -> String {
     path.strip_prefix(".").unwrap_or(path).display().to_string()
-}
-
-/// The target of the download record in `folder` that speaks of this URL.
-fn record_of(folder: &Path, url: &str) -> Option<PathBuf> {
-    let entries = std::fs::read_dir(folder).ok()?;
-    let mut found: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.to_string_lossy().ends_with(crate::partial::SIDECAR_SUFFIX))
-        .filter_map(|path| match crate::partial::read_sidecar(&path) {
-            Ok(crate::partial::Sidecar::Record(record)) if record.kind == RecordKind::Download && record.url == url => {
-                let target = path.with_file_name(&record.file);
-                (Place::beside(&target).sidecar == path).then_some(target)
-            }
-            _ => None,
-        })
-        .collect();
-    found.sort();
-    found.into_iter().next()
 }
