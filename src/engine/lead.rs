@@ -55,6 +55,18 @@ impl Lead<'_> {
         ended
     }
 
+    /// How to begin with `host`.
+    fn course(&self, host: &str) -> Course {
+        let known = self.tools.hosts.get(host);
+        let (allowed, helped) = known.map_or((None, None), |known| (known.connections, known.helped));
+        Course {
+            adapt: Adapt::new(self.connections, allowed, helped),
+            backoff: Backoff::new(self.tools.policy),
+            pause: None,
+            moved: 0,
+        }
+    }
+
     async fn hands(
         &self,
         crew: &Rc<Crew>,
@@ -65,17 +77,7 @@ impl Lead<'_> {
         let begun = Instant::now();
         let cpu = cpu_time();
         let host = crew.source.host();
-        let known = self.tools.hosts.get(&host);
-        let mut course = Course {
-            adapt: Adapt::new(
-                self.connections,
-                known.as_ref().and_then(|known| known.connections),
-                known.as_ref().and_then(|known| known.helped),
-            ),
-            backoff: Backoff::new(self.tools.policy),
-            pause: None,
-            moved: 0,
-        };
+        let mut course = self.course(&host);
         let mut proof: JoinSet<Result<ByteSet, Fault>> = JoinSet::new();
         if let Sink::File(file) = &crew.sink
             && file.needs_proof()
