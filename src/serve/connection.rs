@@ -2,6 +2,7 @@
 //! body as it comes in. The only file beside `mod` that knows the HTTP server library.
 
 use super::Site;
+use super::interim::{Interim, WithInterim};
 use super::reply::{Reply, refuse};
 use crate::wire::handshake::Reason;
 use bytes::Bytes;
@@ -50,6 +51,8 @@ pub struct Inbound {
     touched: bool,
     expects: bool,
     trailers: http::HeaderMap,
+    /// Where there is a way for interim replies.
+    interim: Option<Arc<Interim>>,
 }
 
 /// Why a body ends before its end.
@@ -99,6 +102,13 @@ impl Inbound {
         match tokio::time::timeout(BODY_LIMIT, reading).await {
             Ok(read) => read.map(|()| all),
             Err(_) => Err(late()),
+        }
+    }
+
+    /// Sends an interim reply, where the transport has one; `head` is its status line and fields.
+    pub async fn interim(&self, head: &str) {
+        if let Some(interim) = &self.interim {
+            interim.send(head).await;
         }
     }
 
@@ -192,7 +202,9 @@ async fn one(site: Arc<Site>, stream: TcpStream, tls: Option<TlsAcceptor>, watch
 
 /// HTTP/1.1.
 async fn speak_one(site: Arc<Site>, stream: impl AsyncRead + AsyncWrite + Unpin + 'static, watcher: Watcher) {
-    let service = service_fn(move |request| answer(site.clone(), request));
+    let interim = Arc::new(Interim::default());
+    let stream = WithInterim::new(stream, interim.clone());
+    let service = service_fn(move |request| answer(site.clone(), request, Some(interim.clone())));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
@@ -204,7 +216,7 @@ async fn speak_one(site: Arc<Site>, stream: impl AsyncRead + AsyncWrite + Unpin 
 
 /// HTTP/2.
 async fn speak_two(site: Arc<Site>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, watcher: Watcher) {
-    let service = service_fn(move |request| answer(site.clone(), request));
+    let service = service_fn(move |request| answer(site.clone(), request, None));
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(64)
@@ -216,10 +228,16 @@ async fn speak_two(site: Arc<Site>, stream: impl AsyncRead + AsyncWrite + Unpin 
     let _ = watcher.watch(connection).await;
 }
 
-async fn answer(site: Arc<Site>, request: http::Request<Incoming>) -> Result<Reply, Infallible> {
+async fn answer(
+    site: Arc<Site>,
+    request: http::Request<Incoming>,
+    interim: Option<Arc<Interim>>,
+) -> Result<Reply, Infallible> {
     let (parts, body) = request.into_parts();
+    // A client of HTTP/1.0 knows no interim replies.
+    let interim = interim.filter(|_| parts.version == http::Version::HTTP_11);
     let expects = parts.headers.contains_key(http::header::EXPECT);
-    let mut inbound = Inbound { body, touched: false, expects, trailers: http::HeaderMap::new() };
+    let mut inbound = Inbound { body, touched: false, expects, trailers: http::HeaderMap::new(), interim };
     let reply = site.answer(&parts, &mut inbound).await;
     inbound.drain().await;
     Ok(reply)

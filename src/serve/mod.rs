@@ -9,6 +9,8 @@ mod door;
 mod files;
 mod growing;
 mod handshake;
+mod ietf;
+mod interim;
 mod known;
 mod listing;
 mod piece;
@@ -24,7 +26,7 @@ use crate::event::{Event, Observer};
 use crate::fault::{Fault, Kind};
 use crate::wire::handshake::{Id, Place, Reason};
 use crate::wire::names;
-use crate::wire::tus::METHOD_OVERRIDE;
+use crate::wire::tus::{METHOD_OVERRIDE, RESUMABLE};
 use connection::Inbound;
 use door::Door;
 use http::header::{
@@ -221,10 +223,14 @@ enum Route<'a> {
     Begin(&'a str),
     /// *creation* of tus, for a file in this folder.
     TusCreation(&'a str),
+    /// A creation of the IETF's protocol, with the path it is for.
+    IetfCreation(&'a str),
     /// An upload of the handshake, and what is asked of it.
     Upload(Id, Place),
     /// An upload of tus, and the method meant.
     Tus(Id, Method),
+    /// An upload of the IETF's protocol.
+    Ietf(Id),
     /// A file or folder.
     Tree(&'a str),
     /// Nothing is there.
@@ -276,6 +282,8 @@ impl Site {
             Route::Begin(folder) => handshake::begin(self, &domain, folder, inbound).await,
             Route::TusCreation(folder) => tus::create(self, &domain, folder, request, inbound).await,
             Route::Tus(id, method) => tus::answer(self, &domain, &id, &method, request, inbound).await,
+            Route::IetfCreation(path) => ietf::create(self, &domain, path, request, inbound).await,
+            Route::Ietf(id) => ietf::answer(self, &domain, &id, request, inbound).await,
             Route::Upload(id, place) => handshake::answer(self, &domain, &id, place, request, inbound).await,
             Route::Tree(path) => files::answer(self, request, path).await,
             Route::Nowhere => Err(refuse(Reason::NotFound, "there is nothing under this name")),
@@ -310,8 +318,11 @@ impl Site {
         if names::private(first) {
             return self.upload(path, request, domain);
         }
+        // Both protocols have fields of the same names; this one is tus's alone.
+        let tus_said = request.headers.contains_key(RESUMABLE);
         match request.method {
             Method::GET | Method::HEAD => Route::Tree(path),
+            Method::POST | Method::PUT if !tus_said && ietf::is_meant(&request.headers) => Route::IetfCreation(path),
             Method::POST if tus::is_meant(&request.headers) => Route::TusCreation(path),
             Method::POST => Route::Begin(path),
             _ => Route::Not(METHODS),
@@ -326,9 +337,17 @@ impl Site {
         };
         let upload = self.store.as_ref().and_then(|store| store.find(&id, domain));
         let line = upload.as_ref().and_then(|upload| upload.head.line.as_ref());
-        let meant = upload.is_none() && tus::is_meant(&request.headers);
-        if matches!(place, Place::Upload) && (meant || line.is_some_and(|line| line.protocol == Protocol::Tus)) {
-            return Route::Tus(id, method_meant(request));
+        if let Place::Upload = place {
+            match line.map(|line| line.protocol) {
+                Some(Protocol::Tus) => return Route::Tus(id, method_meant(request)),
+                Some(Protocol::Ietf) => return Route::Ietf(id),
+                // Nothing is there: that is said in the words of who asks.
+                None if upload.is_none() && tus::is_meant(&request.headers) => {
+                    return Route::Tus(id, method_meant(request));
+                }
+                None if upload.is_none() && ietf::is_meant(&request.headers) => return Route::Ietf(id),
+                None => {}
+            }
         }
         let methods = match place {
             Place::Upload => "GET, DELETE, OPTIONS",

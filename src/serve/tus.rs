@@ -3,7 +3,7 @@
 
 use super::Site;
 use super::connection::{Cut, Inbound};
-use super::growing::{Append, Expect, Growing, Outcome, Stopped, Wish, problem};
+use super::growing::{Append, Expect, Growing, Outcome, Stopped, Wish, nameless, problem};
 use super::handshake::{UPLOADS, folder_name};
 use super::reply::{self, Answer, Reply, field, retry_after};
 use super::upload::{Line, Protocol, Upload};
@@ -154,7 +154,10 @@ impl Handler<'_> {
         let _use = upload.in_use();
         let mut reply = self.made(&upload);
         let brought = match with_bytes {
-            true => self.append(&upload, Append { at: 0, length: None, last: false, expect }, inbound).await,
+            true => {
+                self.append(&upload, Append { at: 0, length: None, last: false, expect, keep_cut: false }, inbound)
+                    .await
+            }
             false => self.settled(&upload, 0).await.map(|()| 0).map_err(Stopped::Refused),
         };
         match brought {
@@ -256,7 +259,7 @@ impl Handler<'_> {
             },
         };
         let expect = expected(headers)?;
-        match self.append(upload, Append { at, length, last: false, expect }, inbound).await {
+        match self.append(upload, Append { at, length, last: false, expect, keep_cut: false }, inbound).await {
             Ok(offset) => {
                 let mut reply = reply::empty(StatusCode::NO_CONTENT);
                 add(&mut reply, OFFSET, &offset.to_string());
@@ -302,7 +305,7 @@ impl Handler<'_> {
 fn in_words(stopped: Stopped) -> (Option<u64>, Box<Problem>) {
     let with = |reason, status, detail: String| Box::new(Problem { status, ..Problem::new(reason, detail) });
     match stopped {
-        Stopped::Offset { expected } => {
+        Stopped::Offset { expected, .. } => {
             (Some(expected), with(Reason::Differs, 409, format!("the upload stands at {expected}")))
         }
         Stopped::Complete => (None, with(Reason::Forbidden, 403, "the upload is complete".into())),
@@ -350,12 +353,7 @@ fn concat(headers: &HeaderMap) -> Outcome<Option<Concat>> {
 fn name_of(metadata: &Metadata) -> String {
     match metadata.file_name() {
         Some(name) => filename::safe(name),
-        None => {
-            let mut bits = [0; 4];
-            // Without randomness the second nameless file is refused: nothing is overwritten.
-            let _ = getrandom::fill(&mut bits);
-            format!("upload-{}", crate::digest::hex(&bits))
-        }
+        None => nameless(),
     }
 }
 

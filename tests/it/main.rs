@@ -28,6 +28,7 @@ mod peer;
 mod receiver;
 mod report;
 mod serve;
+mod serve_ietf;
 mod serve_tus;
 #[allow(dead_code)]
 mod servers;

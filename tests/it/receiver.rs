@@ -293,6 +293,18 @@ impl Talk {
         self.raw(&bytes[..now]);
     }
 
+    /// The next reply's head, an interim one's or not.
+    #[track_caller]
+    pub fn interim(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.read(&mut byte);
+            head.push(byte[0]);
+        }
+        String::from_utf8(head).unwrap()
+    }
+
     /// Reads exactly so many bytes.
     #[track_caller]
     pub fn read(&mut self, bytes: &mut [u8]) {

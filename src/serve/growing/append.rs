@@ -26,6 +26,9 @@ pub struct Append {
     pub last: bool,
     /// What the bytes must be.
     pub expect: Option<Expect>,
+    /// Whether the bytes of a cut request count although nobody can compare them any more: a checksum may be there to
+    /// vouch for each byte that is kept (tus), or to vouch for a message (the IETF's protocol).
+    pub keep_cut: bool,
 }
 
 /// Where the checksum of a request is.
@@ -42,6 +45,8 @@ pub enum Stopped {
     Offset {
         /// There.
         expected: u64,
+        /// Where the request said it stood.
+        provided: u64,
     },
     /// The file has its name: nothing can be added.
     Complete,
@@ -99,6 +104,7 @@ impl Growing<'_> {
             }
         };
         let room = self.enter(upload, &file, &append, inbound.announced()).await?;
+        let (start, last) = (append.at, append.last);
         let taken = match room.is_empty() {
             // Nothing to write, but a body that is there all the same is too long.
             true => match inbound.next().await {
@@ -106,11 +112,11 @@ impl Growing<'_> {
                 Ok(Some(_)) => Err(Stopped::Length("the body goes past the length of the file".into())),
                 Err(cut) => Err(Stopped::Cut(cut)),
             },
-            false => self.take(&file, room, append.expect, &turn, inbound).await,
+            false => self.take(&file, room, append, &turn, inbound).await,
         };
         let offset = file.held().prefix();
-        upload.touch(offset > append.at);
-        match (&taken, append.last) {
+        upload.touch(offset > start);
+        match (&taken, last) {
             (Ok(()), true) if upload.length().is_some_and(|length| length != offset) => {
                 self.safe(upload, &file).await?;
                 let text = format!("the upload ends at {offset} bytes, not at its length");
@@ -135,7 +141,7 @@ impl Growing<'_> {
         if append.at != offset {
             // The answer tells how much is there: that is a promise.
             self.safe(upload, file).await?;
-            return Err(Stopped::Offset { expected: offset });
+            return Err(Stopped::Offset { expected: offset, provided: append.at });
         }
         let behind = behind(&held);
         if !behind.is_empty() {
@@ -174,11 +180,11 @@ impl Growing<'_> {
         &self,
         file: &PartialFile,
         room: ByteRange,
-        expect: Option<Expect>,
+        append: Append,
         turn: &ChunkTurn,
         inbound: &mut Inbound,
     ) -> Result<(), Stopped> {
-        let mut pen = match &expect {
+        let mut pen = match &append.expect {
             None => Pen::Sure(file.writer(room).ok_or_else(busy)?),
             Some(Expect::Head(digest)) => {
                 Pen::Draft(Box::new(file.draft(room).ok_or_else(busy)?), Some(Box::new(Hasher::new(digest.algorithm))))
@@ -197,7 +203,12 @@ impl Growing<'_> {
             let bytes = match next {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => break,
-                Err(cut) => return Err(Stopped::Cut(cut)),
+                Err(cut) => {
+                    if let (true, Pen::Draft(draft, _)) = (append.keep_cut, pen) {
+                        draft.accept();
+                    }
+                    return Err(Stopped::Cut(cut));
+                }
             };
             turn.beat();
             if bytes.len() as u64 > room.end - at || last.is_some() {
@@ -219,7 +230,7 @@ impl Growing<'_> {
         if let Some(end) = last {
             pen.write(&[end]).map_err(|fault| self.store.trouble(&fault))?;
         }
-        self.accept(file, ByteRange::new(room.start, at), pen, expect, inbound)
+        self.accept(file, ByteRange::new(room.start, at), pen, append.expect, inbound)
     }
 
     /// The end of the body: a draft counts from now on, when it is what its checksum says.

@@ -53,6 +53,8 @@ pub struct Stand {
     pub length: Option<u64>,
     /// Whether the file has its name.
     pub done: bool,
+    /// The file's path below the root, when it has it.
+    pub path: Option<String>,
 }
 
 /// The uploads of one trust domain.
@@ -155,7 +157,7 @@ impl<'a> Growing<'a> {
         let file = self.store.file(upload, &mut phase).await?;
         if let Phase::Done(receipt) = &*phase {
             let length = receipt.head.layout.length();
-            return Ok(Stand { offset: length, length: Some(length), done: true });
+            return Ok(Stand { offset: length, length: Some(length), done: true, path: Some(receipt.path.clone()) });
         }
         let checking = matches!(*phase, Phase::Checking(..));
         drop(phase);
@@ -163,7 +165,7 @@ impl<'a> Growing<'a> {
         if !checking {
             self.safe(upload, &file).await?;
         }
-        Ok(Stand { offset: file.held().prefix(), length: upload.length(), done: false })
+        Ok(Stand { offset: file.held().prefix(), length: upload.length(), done: false, path: None })
     }
 
     /// Checks and publishes an upload whose bytes are all there; waits for the end of that. Asked again after a
@@ -256,6 +258,14 @@ impl<'a> Growing<'a> {
 pub fn unknown() -> Box<Problem> {
     let problem = Problem::new(Reason::UnknownUpload, "it was given up, has expired, or never was");
     Box::new(problem.hint("begin the upload again"))
+}
+
+/// The name of a file whose client told none.
+pub fn nameless() -> String {
+    let mut bits = [0; 4];
+    // Without randomness the second such file is refused: nothing is overwritten.
+    let _ = getrandom::fill(&mut bits);
+    format!("upload-{}", crate::digest::hex(&bits))
 }
 
 /// What is held behind the first gap: damage was found in the middle.

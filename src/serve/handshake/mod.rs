@@ -9,6 +9,7 @@ mod send;
 use super::Site;
 use super::check;
 use super::connection::Inbound;
+use super::ietf;
 use super::receipt::Receipt;
 use super::reply::{self, Answer, Reply, field, refuse, retry_after};
 use super::store::Store;
@@ -59,6 +60,7 @@ pub fn discover(site: &Site) -> Reply {
     field(&mut reply, ALLOW, super::METHODS);
     if !site.rules.read_only {
         tus::announce(site, &mut reply);
+        ietf::announce(site, &mut reply);
         let limits =
             Limits { chunk_max: Some(CHUNK_MAX), file_max: site.rules.max_file_size, digests: DIGESTS.to_vec() };
         field(&mut reply, HeaderName::from_static(HANDSHAKE), VERSION);
