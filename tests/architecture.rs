@@ -17,7 +17,8 @@ const LAYERS: [&[&str]; 6] = [
 ];
 
 /// Steps sideways that are allowed, each with its reason.
-const SIDEWAYS: [(&str, &str, &str); 3] = [
+const SIDEWAYS: [(&str, &str, &str); 4] = [
+    ("remote", "memory", "what a file server has proven is not tried on it again for every file"),
     ("net", "disk", "a certificate that cannot be read fails as every other file does"),
     ("main", "commands", "main dispatches"),
     ("config", "cli", "settings are resolved from the parsed flags, among others"),

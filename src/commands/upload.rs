@@ -86,7 +86,7 @@ pub fn forget(record: &Record, through: &Link, observer: &Arc<dyn Observer>, sto
 
 fn ground(through: &Link, manner: Manner, observer: &Arc<dyn Observer>, stop: &Stop) -> Ground {
     Ground {
-        remotes: Rc::new(Remotes::new(Rc::new(Net::new(link::options(through))), manner)),
+        remotes: Rc::new(Remotes::new(Rc::new(Net::new(link::options(through))), manner).remembering()),
         pace: Pace::new(through.limit_rate),
         observer: observer.clone(),
         stop: stop.clone(),

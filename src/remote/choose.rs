@@ -1,11 +1,13 @@
 //! Which protocol it is: what an earlier run has begun by, what the user asks for, what the server announces. This is
 //! the one place where that is decided; nobody else asks.
 
-use super::{Announced, Destination, Remote, Session, folder, handshake};
+use super::{Announced, Destination, Remote, Session, dav, folder, handshake, up2k};
 use crate::fault::{Fault, Kind};
+use crate::memory::shelves::Shelves;
 use crate::net::{Lane, Net, Request, Response, login_hint};
 use crate::wire::retry_after;
 use http::HeaderMap;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -17,16 +19,28 @@ use url::Url;
 pub enum Protocol {
     /// The chunk-index handshake of `onward serve`.
     Handshake,
+    /// copyparty's up2k.
+    Up2k,
+    /// `PATCH` with `X-Update-Range`: SabreDAV, dufs.
+    Patch,
+    /// `PUT` with `Content-Range`: Apache's mod_dav, lighttpd.
+    PutRange,
+    /// Plain `PUT`.
+    Put,
 }
 
 impl Protocol {
     /// All of them, in the order in which they are preferred where a server speaks several.
-    pub const ALL: [Self; 1] = [Self::Handshake];
+    pub const ALL: [Self; 5] = [Self::Handshake, Self::Up2k, Self::Patch, Self::PutRange, Self::Put];
 
     /// Its name: on the command line, in records and for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Handshake => handshake::NAME,
+            Self::Up2k => up2k::NAME,
+            Self::Patch => dav::PATCH,
+            Self::PutRange => dav::PUT_RANGE,
+            Self::Put => dav::PUT,
         }
     }
 
@@ -39,6 +53,8 @@ impl Protocol {
     fn is_announced(self, fields: &HeaderMap) -> bool {
         match self {
             Self::Handshake => handshake::announced(fields),
+            // File servers announce less than is needed to know: they are tried when nothing better is announced.
+            Self::Up2k | Self::Patch | Self::PutRange | Self::Put => false,
         }
     }
 }
@@ -69,12 +85,27 @@ pub struct Remotes {
     manner: Manner,
     /// Held while one asks: the others wait for that answer instead of asking too.
     known: Mutex<HashMap<Url, Found>>,
+    /// What file servers have proven, by folder.
+    proven: RefCell<HashMap<Url, dav::Proof>>,
+    /// What they have proven in earlier runs.
+    shelves: Shelves,
 }
 
 impl Remotes {
     /// Nothing was asked yet.
     pub fn new(net: Rc<Net>, manner: Manner) -> Self {
-        Self { net, manner, known: Mutex::default() }
+        Self {
+            net,
+            manner,
+            known: Mutex::default(),
+            proven: RefCell::default(),
+            shelves: Shelves::of_this_run(),
+        }
+    }
+
+    /// The same, with what was learned in earlier runs, and kept for later ones.
+    pub fn remembering(self) -> Self {
+        Self { shelves: Shelves::default(), ..self }
     }
 
     /// The remote for a destination: by the saved session's protocol where there is one, else by what the user wants,
@@ -90,7 +121,64 @@ impl Remotes {
         let net = self.net.clone();
         Ok(match protocol {
             Protocol::Handshake => Rc::new(handshake::Handshake::new(net, destination, &announced)?),
+            Protocol::Up2k => Rc::new(up2k::Up2k::new(net, destination, &announced)?),
+            Protocol::Patch | Protocol::PutRange | Protocol::Put => {
+                let proof = match saved.and_then(dav::Proof::of) {
+                    Some(proof) => proof,
+                    None => self.proof(protocol, &destination, &announced).await?,
+                };
+                dav::connect(dav::Shelf::new(net, destination, announced.folder), protocol.name(), proof)?
+            }
         })
+    }
+
+    /// What the file server that answered can do: proven, or for a plain `PUT` announced.
+    async fn proof(
+        &self,
+        protocol: Protocol,
+        destination: &Destination,
+        announced: &Announced,
+    ) -> Result<dav::Proof, Fault> {
+        let proven = self.proven.borrow().get(&announced.folder).copied();
+        match proven {
+            Some(proof) => Ok(proof),
+            None if protocol == Protocol::Put => Ok(dav::Proof::announced(&announced.fields)),
+            None => self.prove(destination, announced).await,
+        }
+    }
+
+    async fn prove(&self, destination: &Destination, announced: &Announced) -> Result<dav::Proof, Fault> {
+        let (host, said) = (announced.folder.origin().ascii_serialization(), dav::fingerprint(&announced.fields));
+        let known = self.shelves.get(&host, &said).and_then(|known| dav::Proof::from_words(&known.way, known.moves));
+        let proof = match known {
+            Some(proof) => proof,
+            None => {
+                let shelf = dav::Shelf::new(self.net.clone(), destination.clone(), announced.folder.clone());
+                let proof = dav::prove(&shelf, &announced.fields).await?;
+                self.shelves.learn(&host, &said, proof.way.map(dav::Way::name), proof.moves);
+                proof
+            }
+        };
+        self.proven.borrow_mut().insert(announced.folder.clone(), proof);
+        Ok(proof)
+    }
+
+    /// What to speak to a server that announces no protocol for uploads, but may be a file server.
+    async fn file_server(&self, destination: &Destination, first: Response) -> Result<Found, Fault> {
+        let announced = Announced { folder: first.url.clone(), fields: first.headers.clone() };
+        let fields = &announced.fields;
+        let protocol = match first.status.as_u16() {
+            200..=299 if up2k::speaks(&self.net, destination, &announced.folder, fields).await? => Protocol::Up2k,
+            200..=299 if dav::announced(fields) => {
+                let proof = self.prove(destination, &announced).await?;
+                Protocol::from_name(proof.protocol()).unwrap_or(Protocol::Put)
+            }
+            200..=299 if dav::allows(fields, "PUT") => Protocol::Put,
+            // It does not know the question, which says nothing about PUT.
+            405 | 501 => Protocol::Put,
+            _ => return Err(unknown(destination, &first)),
+        };
+        Ok((protocol, announced))
     }
 
     async fn announced(&self, destination: &Destination) -> Result<Found, Fault> {
@@ -121,7 +209,7 @@ impl Remotes {
         }
         match self.manner.protocol {
             Wish::Only(protocol) => Ok((protocol, Announced { folder: first.url, fields: first.headers })),
-            Wish::Auto => Err(unknown(destination, &first)),
+            Wish::Auto => self.file_server(destination, first).await,
         }
     }
 

@@ -10,7 +10,7 @@
 
 use crate::byteset::{ByteSet, IndexSet};
 use crate::chunk::{ByteRange, Layout};
-use crate::digest::{Crc, Digest};
+use crate::digest::{Algorithm, Crc, Digest};
 use crate::fault::{Fault, Kind};
 use crate::net::{Access, Body, Gauge};
 use crate::record::IfExists;
@@ -24,7 +24,9 @@ use std::time::{Duration, SystemTime};
 use url::Url;
 
 mod choose;
+pub mod dav;
 pub mod handshake;
+pub mod up2k;
 
 pub use choose::{Manner, Protocol, Remotes, Wish};
 
@@ -273,6 +275,16 @@ pub trait Remote {
     /// Forgets the upload. Only ever called because a person said so.
     fn abandon<'a>(&'a self, session: &'a Session) -> Answer<'a, ()>;
 
+    /// What the user has to know before the first byte, one sentence.
+    fn caveat(&self) -> Option<String> {
+        None
+    }
+
+    /// The chunk size in bytes of a file of `length` bytes, where the protocol leaves no choice.
+    fn chunk_size(&self, _length: u64) -> Option<u64> {
+        None
+    }
+
     /// The ability to take the content's identity late, where there is one.
     fn identify(&self) -> Option<&dyn Identify> {
         None
@@ -282,6 +294,36 @@ pub trait Remote {
     fn digests(&self) -> Option<&dyn Digests> {
         None
     }
+
+    /// The digest of the whole that it can show at the end: worth computing beside the transfer.
+    fn proves(&self) -> Option<Algorithm> {
+        None
+    }
+
+    /// The need to know all chunks by their content before the first byte, where there is one.
+    fn by_content(&self) -> Option<&dyn ByContent> {
+        None
+    }
+
+    /// The ability to show the bytes that are held, where there is one.
+    fn show(&self) -> Option<&dyn Show> {
+        None
+    }
+}
+
+/// Remotes that call chunks by their content: what they hold is what the source has, whatever became of it since.
+pub trait ByContent {
+    /// The digest that chunks are called by.
+    fn algorithm(&self) -> Algorithm;
+
+    /// Takes the digests of all chunks, in order, before the upload is opened.
+    fn take(&self, digests: &[Digest]);
+}
+
+/// Remotes that show the bytes they hold of an unfinished upload, so that samples of them can be compared.
+pub trait Show {
+    /// The bytes of `range`; `None` where they cannot be shown.
+    fn bytes<'a>(&'a self, session: &'a Session, range: ByteRange) -> Answer<'a, Option<bytes::Bytes>>;
 }
 
 /// Remotes that may find equal content once they know the MD5, whenever it comes.

@@ -20,4 +20,5 @@ pub mod range;
 pub mod retry_after;
 pub mod rufh;
 pub mod tus;
+pub mod up2k;
 pub mod validator;

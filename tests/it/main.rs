@@ -18,6 +18,7 @@ mod fault_rows;
 // The world and its servers are offered to many test files; not every word of them is in use at every moment.
 #[allow(dead_code)]
 mod faults;
+mod fileservers;
 mod handshake;
 #[allow(dead_code)]
 mod nginx;

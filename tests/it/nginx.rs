@@ -28,6 +28,13 @@ impl Nginx {
         Self::with(world, &format!("location {path} {{ proxy_pass http://{upstream}; client_max_body_size 1m; }}"))
     }
 
+    /// The same, and below `/dav/` files are taken by `PUT`.
+    pub fn taking(world: &World) -> Option<Self> {
+        let root = world.beside("nginx").join("www");
+        let root = root.display();
+        Self::with(world, &format!("location /dav/ {{ root {root}; dav_methods PUT DELETE MOVE; create_full_put_path on; }}"))
+    }
+
     /// The same, with more in the server's part of the configuration.
     pub fn with(world: &World, more: &str) -> Option<Self> {
         let Some(program) = find() else {

@@ -19,13 +19,17 @@ use crate::remote::{Held, Remote, Repeat, Session, Terms};
 use std::rc::Rc;
 
 /// How the file is cut: as asked, within what the remote takes.
-pub(super) fn layout(job: &Job, terms: &Terms, length: u64) -> Result<Layout, Fault> {
+pub(super) fn layout(job: &Job, remote: &dyn Remote, length: u64) -> Result<Layout, Fault> {
+    let terms = &remote.terms();
     let too_large = |limit: u64, what: &str| {
         let text = format!("{} is {length} bytes long; the server {what} {limit} bytes", disk::shown(&job.source));
         Err(Fault::new(Kind::Refused, text))
     };
     if let Some(limit) = terms.file_max.filter(|limit| length > *limit) {
         return too_large(limit, "takes at most");
+    }
+    if let Some(size) = remote.chunk_size(length) {
+        return Ok(Layout::new(length, size));
     }
     let wanted = Layout::chunk_size_for(length, job.chunk_size.or(terms.chunk));
     let most = terms.chunk_max.unwrap_or(u64::MAX);

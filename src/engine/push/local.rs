@@ -1,6 +1,6 @@
 //! The source of an upload: opened once, watched for changes, read for sums and for digests of the whole.
 
-use crate::chunk::ByteRange;
+use crate::chunk::{ByteRange, Layout};
 use crate::digest::{Algorithm, Crc, Digest, Hasher, RunningCrc};
 use crate::disk;
 use crate::fault::{Fault, Kind};
@@ -271,6 +271,71 @@ impl Drop for Sums {
     }
 }
 
+/// Digests of all chunks of the source, computed on a thread of its own. Dropped, it stops.
+pub struct ChunkDigests {
+    thread: Arc<Thread>,
+    known: Arc<Mutex<Vec<Digest>>>,
+    result: oneshot::Receiver<io::Result<()>>,
+}
+
+impl ChunkDigests {
+    /// Starts after the first chunks, whose digests are `known`.
+    pub fn start(source: &Source, algorithm: Algorithm, layout: Layout, known: Vec<Digest>) -> Self {
+        let begun = layout.chunk_size().saturating_mul(known.len() as u64).min(layout.length());
+        let thread = Arc::new(Thread { at: AtomicU64::new(begun), ..Thread::default() });
+        let (from, known) = (known.len() as u64, Arc::new(Mutex::new(known)));
+        let (tell, result) = oneshot::channel();
+        let (source, shared, into) = (source.clone(), thread.clone(), known.clone());
+        std::thread::spawn(move || {
+            let one = |index: u64| {
+                let mut hasher = Hasher::new(algorithm);
+                for range in pieces(layout.range(index)) {
+                    if shared.cancelled.load(Ordering::Relaxed) {
+                        return Err(io::Error::other("no longer wanted"));
+                    }
+                    source.read(range, |block| hasher.update(block))?;
+                    shared.at.fetch_add(range.len(), Ordering::Relaxed);
+                }
+                into.lock().unwrap_or_else(PoisonError::into_inner).push(hasher.finish());
+                Ok(())
+            };
+            let chunks = if layout.length() == 0 { 0 } else { layout.count() };
+            let _ = tell.send((from..chunks).try_for_each(one));
+        });
+        Self { thread, known, result }
+    }
+
+    /// Bytes hashed.
+    pub fn at(&self) -> u64 {
+        self.thread.at.load(Ordering::Relaxed)
+    }
+
+    /// The digests of the first chunks, as far as they are known.
+    pub fn known(&self) -> Vec<Digest> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All digests, in order. Safe to cancel.
+    pub async fn digests(&mut self) -> io::Result<Vec<Digest>> {
+        match (&mut self.result).await {
+            Ok(done) => done.map(|()| self.known()),
+            Err(_) => Err(io::Error::other("the hashing thread ended early")),
+        }
+    }
+}
+
+impl Drop for ChunkDigests {
+    fn drop(&mut self) {
+        self.thread.cancelled.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A range in pieces between which one can stop.
+fn pieces(range: ByteRange) -> impl Iterator<Item = ByteRange> {
+    const PIECE: u64 = 8 << 20;
+    (range.start..range.end).step_by(PIECE as usize).map(move |at| ByteRange::new(at, range.end.min(at + PIECE)))
+}
+
 #[cfg(test)]
 mod tests {
     // A test may write a file without ceremony.
@@ -331,6 +396,20 @@ mod tests {
         let mut unequal = saved;
         unequal.get_mut("md5").unwrap().bytes = 1;
         assert_eq!(restored(&algorithms, &unequal, source.length()).1, 0);
+    }
+
+    #[tokio::test]
+    async fn digests_of_chunks_go_on_after_the_known_ones() {
+        let bytes: Vec<u8> = (0..25_000u32).map(|n| (n / 7) as u8).collect();
+        let (_dir, source) = source(&bytes);
+        let layout = Layout::new(25_000, 10_000);
+        let all = ChunkDigests::start(&source, Algorithm::Sha512, layout, Vec::new()).digests().await.unwrap();
+        let mut last = Hasher::new(Algorithm::Sha512);
+        last.update(&bytes[20_000..]);
+        assert_eq!((all.len(), all[2].clone()), (3, last.finish()));
+        let mut rest = ChunkDigests::start(&source, Algorithm::Sha512, layout, all[..2].to_vec());
+        assert!(rest.at() >= 20_000);
+        assert_eq!(rest.digests().await.unwrap(), all);
     }
 
     #[tokio::test]

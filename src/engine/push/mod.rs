@@ -17,6 +17,7 @@
 //!    removes the record.
 
 mod begin;
+mod content;
 mod keeper;
 mod local;
 mod patience;
@@ -146,6 +147,9 @@ async fn send(
         return Err(Fault::new(Kind::Usage, text).hint("--restart forgets what was begun"));
     }
     voice.tell(Event::Protocol { name: remote.protocol().into(), about: remote.about() });
+    if let Some(caveat) = remote.caveat() {
+        voice.warn(caveat);
+    }
     let mut upload = Upload::new(job, ground, source, remote, patience, voice)?;
     let mut keeper = Keeper::new(file);
     // What fails before the record is adopted leaves it as it is.
@@ -221,6 +225,8 @@ struct Upload<'a> {
     declined: u32,
     /// Whether the user knows that the record cannot be written.
     unsaved: bool,
+    /// Samples of what the remote holds that were compared with the source.
+    sampled: u32,
 }
 
 impl<'a> Upload<'a> {
@@ -234,7 +240,7 @@ impl<'a> Upload<'a> {
     ) -> Result<Self, Fault> {
         let terms = remote.terms();
         let length = source.length();
-        let layout = begin::layout(job, &terms, length)?;
+        let layout = begin::layout(job, &*remote, length)?;
         let url = shown(&job.destination.url);
         let mut record = Record::new(crate::record::Kind::Upload, url, "", layout.chunk_size());
         record.length = Some(length);
@@ -257,6 +263,7 @@ impl<'a> Upload<'a> {
             doubt: false,
             declined: 0,
             unsaved: false,
+            sampled: 0,
             job,
             ground,
             remote,
@@ -322,6 +329,7 @@ impl<'a> Upload<'a> {
             self.save_now(keeper).await?;
             disk::point("upload-key-saved");
         }
+        self.name_chunks(keeper).await?;
         self.begun = true;
         let manifest = self.manifest();
         let (remote, session) = (self.remote.clone(), self.session.clone());
@@ -330,7 +338,7 @@ impl<'a> Upload<'a> {
         self.session = Rc::new(session);
         self.terms = self.remote.terms();
         let trust = self.record.stamp.as_ref() == Some(self.source.stamp());
-        let step = self.settle(state, trust).await?;
+        let step = self.settle(state, trust || self.remote.by_content().is_some()).await?;
         if matches!(step, Step::Send) {
             self.already = self.ledger.held().len();
             self.meter = Meter::new(Instant::now(), self.already, Some(self.source.length()));
@@ -377,6 +385,10 @@ impl<'a> Upload<'a> {
     }
 
     async fn close(&mut self) -> Result<Step, Fault> {
+        if let Some(step) = self.check_samples().await? {
+            return Ok(step);
+        }
+        self.digest_to_compare().await?;
         let whole = self.ledger.sum(self.ledger.layout().whole());
         let whole = whole.ok_or_else(|| Fault::new(Kind::Other, "the sum of the whole is not known"))?;
         let mut digests = vec![whole.digest()];
@@ -417,7 +429,7 @@ impl<'a> Upload<'a> {
         let (remote, session) = (self.remote.clone(), self.session.clone());
         let state = self.patience.insist(async || remote.held(&session).await).await?;
         let trust = self.record.stamp.as_ref() == Some(self.source.stamp());
-        self.settle(state, trust).await
+        self.settle(state, trust || self.remote.by_content().is_some()).await
     }
 
     /// The session is lost: a new one, and everything again. What the remote may still hold is found by its content.
@@ -478,7 +490,8 @@ impl<'a> Upload<'a> {
         // One is told, the strongest.
         compared.sort_by_key(|(digest, _)| Algorithm::ALL.iter().position(|one| *one == digest.algorithm));
         let proof = compared.first().map(|(digest, _)| digest.clone());
-        let worth = proof.as_ref().map(|digest| digest.algorithm.to_string()).or(published.shows);
+        let shows = published.shows.map(|shows| if self.sampled > 0 { format!("{shows} and samples") } else { shows });
+        let worth = proof.as_ref().map(|digest| digest.algorithm.to_string()).or(shows);
         if let Some(digest) = &proof {
             let (alg, digest) = (digest.algorithm.to_string(), digest.hex());
             self.voice.tell(Event::Verified { alg, digest, by: "server".into() });

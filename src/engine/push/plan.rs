@@ -239,7 +239,7 @@ impl Queue {
         }
         let left = gap.len().saturating_sub(size);
         let end = match left > 0 && left < self.least && gap.end != self.layout.length() {
-            false => gap.end.min(gap.start + size),
+            false => gap.end.min(gap.start.saturating_add(size)),
             true if gap.len() <= self.most => gap.end,
             true => gap.end - self.least,
         };

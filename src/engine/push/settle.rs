@@ -128,7 +128,7 @@ impl Upload<'_> {
     }
 
     /// The sums of `ranges` of the source, read on another thread.
-    async fn sums(&mut self, ranges: Vec<ByteRange>) -> Result<Vec<(ByteRange, Crc)>, Fault> {
+    pub(super) async fn sums(&mut self, ranges: Vec<ByteRange>) -> Result<Vec<(ByteRange, Crc)>, Fault> {
         let total: u64 = ranges.iter().map(ByteRange::len).sum();
         let mut sums = Sums::start(&self.source, ranges.clone());
         let crcs = loop {

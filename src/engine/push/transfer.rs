@@ -34,6 +34,8 @@ const SAVE_EVERY: Duration = Duration::from_millis(500);
 const MOST_CHANGES: u32 = 5;
 /// How fast a whole is hashed, about, in bytes a second: where the line is faster, no identity is worth its reading.
 const HASH_RATE: f64 = 400e6;
+/// Reading a piece of more bytes than this would hold up everything else on this thread.
+const LONG_PIECE: u64 = 64 << 20;
 /// The line's speed is known well enough after this time.
 const LINE_KNOWN: Duration = Duration::from_secs(1);
 
@@ -130,6 +132,7 @@ impl Sky {
 impl Upload<'_> {
     /// Sends what is missing. Ends with the step that comes next; what is still under way then is dropped.
     pub(super) async fn transfer(&mut self, keeper: &mut Keeper) -> Result<Step, Fault> {
+        self.begin_digest();
         let mut sky = self.sky();
         let step = self.fly(&mut sky, keeper).await;
         self.count(&mut sky);
@@ -195,7 +198,7 @@ impl Upload<'_> {
                 // The loop sees to it.
                 break;
             }
-            let crc = self.source.sum(range).map_err(|e| self.source.fault(&e))?;
+            let crc = self.sum(range).await?;
             if self.mark(Piece { range, sum: crc.sum }) {
                 self.save_now(keeper).await?;
                 disk::point("part-marked");
@@ -203,6 +206,15 @@ impl Upload<'_> {
             self.send_piece(sky, range, crc);
         }
         Ok(())
+    }
+
+    /// The sum of a piece. One that takes its time is read beside this thread.
+    async fn sum(&mut self, range: ByteRange) -> Result<Crc, Fault> {
+        if range.len() <= LONG_PIECE {
+            return self.source.sum(range).map_err(|e| self.source.fault(&e));
+        }
+        let sums = self.sums(vec![range]).await?;
+        sums.first().map(|(_, crc)| *crc).ok_or_else(|| Fault::new(Kind::Other, "a piece has no sum"))
     }
 
     /// The run is stopped. What is under way to a remote that appends is given a moment to be answered: otherwise nobody
@@ -367,8 +379,12 @@ impl Upload<'_> {
         if self.source.length() != self.ledger.layout().length() {
             return Err(self.source.resized());
         }
-        self.voice.warn(format!("{} changed while it was being sent; what was sent is compared", self.name()));
         (self.digests, self.beside) = (Vec::new(), None);
+        if self.remote.by_content().is_some() {
+            self.other_content().await?;
+            return Ok(Some(Step::Open));
+        }
+        self.voice.warn(format!("{} changed while it was being sent; what was sent is compared", self.name()));
         self.hash_if_small()?;
         // The record's stamp no longer fits: whoever asks the remote now compares.
         Ok(Some(self.ask_again().await?))
