@@ -94,13 +94,7 @@ pub struct Remotes {
 impl Remotes {
     /// Nothing was asked yet.
     pub fn new(net: Rc<Net>, manner: Manner) -> Self {
-        Self {
-            net,
-            manner,
-            known: Mutex::default(),
-            proven: RefCell::default(),
-            shelves: Shelves::of_this_run(),
-        }
+        Self { net, manner, known: Mutex::default(), proven: RefCell::default(), shelves: Shelves::of_this_run() }
     }
 
     /// The same, with what was learned in earlier runs, and kept for later ones.

@@ -138,7 +138,11 @@ impl Up2k {
 
     fn published(&self, told: &Told) -> Published {
         let place = self.below(&format!("{}{}", told.purl, told.name));
-        Published { place: place.unwrap_or_else(|| self.place()), digests: Vec::new(), shows: Some("sha-512 of every chunk".into()) }
+        Published {
+            place: place.unwrap_or_else(|| self.place()),
+            digests: Vec::new(),
+            shows: Some("sha-512 of every chunk".into()),
+        }
     }
 
     /// The URL of a path that the server told, which is not escaped.
@@ -378,7 +382,10 @@ impl Reply {
     fn words(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
         let line = text.trim_start_matches("<pre>").lines().next().unwrap_or_default().trim_end();
-        line.chars().take(200).flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+        line.chars()
+            .take(200)
+            .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+            .collect()
     }
 
     fn busy(&self, what: &str) -> Fault {

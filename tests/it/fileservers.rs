@@ -108,7 +108,18 @@ pub fn rclone(world: &World) -> Option<Shelf> {
     let root = open_folder(world, "rclone");
     let server = Server::start(&world.beside("rclone.log"), |address| {
         let mut command = Command::new(&program);
-        command.args(["serve", "webdav", "--config", "/dev/null", "--dir-cache-time", "0s", "--addr", &address.to_string()]).arg(&root);
+        command
+            .args([
+                "serve",
+                "webdav",
+                "--config",
+                "/dev/null",
+                "--dir-cache-time",
+                "0s",
+                "--addr",
+                &address.to_string(),
+            ])
+            .arg(&root);
         command.env("HOME", world.home());
         command
     });

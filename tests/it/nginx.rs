@@ -32,7 +32,10 @@ impl Nginx {
     pub fn taking(world: &World) -> Option<Self> {
         let root = world.beside("nginx").join("www");
         let root = root.display();
-        Self::with(world, &format!("location /dav/ {{ root {root}; dav_methods PUT DELETE MOVE; create_full_put_path on; }}"))
+        Self::with(
+            world,
+            &format!("location /dav/ {{ root {root}; dav_methods PUT DELETE MOVE; create_full_put_path on; }}"),
+        )
     }
 
     /// The same, with more in the server's part of the configuration.

@@ -302,7 +302,9 @@ impl Remote for Pieces {
 
     fn about(&self) -> String {
         match self.way {
-            Way::Range => "PUT with Content-Range: pieces in order, to a name of their own that is moved when whole".into(),
+            Way::Range => {
+                "PUT with Content-Range: pieces in order, to a name of their own that is moved when whole".into()
+            }
             Way::Sabre | Way::Dufs => {
                 "PATCH with X-Update-Range: pieces in order, to a name of their own that is moved when whole".into()
             }

@@ -6,8 +6,8 @@
 //! both ways a lost answer is settled by looking (`HEAD`) before anything is sent again.
 
 use super::super::{
-    Answer, Closed, Held, Manifest, Order, Part, Put as Outcome, Published, Remote, Repeat, Session,
-    Standing, State, Terms,
+    Answer, Closed, Held, Manifest, Order, Part, Published, Put as Outcome, Remote, Repeat, Session, Standing, State,
+    Terms,
 };
 use super::{Look, Shelf, size, taken};
 use crate::byteset::ByteSet;
@@ -15,8 +15,8 @@ use crate::chunk::ByteRange;
 use crate::digest::{Algorithm, Digest};
 use crate::fault::{Fault, Kind};
 use crate::record::IfExists;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use http::Method;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use std::cell::Cell;
 use url::Url;
 
@@ -277,7 +277,9 @@ impl Remote for Put {
             true => "nothing is seen under its name before it is whole",
             false => "and straight to its final name: this server has no other way",
         };
-        Some(format!("this server takes a file in one request only: after a break it is sent again from the front; {place}"))
+        Some(format!(
+            "this server takes a file in one request only: after a break it is sent again from the front; {place}"
+        ))
     }
 
     fn prepare(&self) -> Session {
