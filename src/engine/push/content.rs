@@ -161,7 +161,7 @@ fn packed(digests: &[Digest]) -> String {
 /// The digests of such a text; none of one that is damaged.
 fn unpacked(text: &str, algorithm: crate::digest::Algorithm) -> Vec<Digest> {
     let bytes = STANDARD_NO_PAD.decode(text).unwrap_or_default();
-    if bytes.len() % algorithm.size() != 0 {
+    if !bytes.len().is_multiple_of(algorithm.size()) {
         return Vec::new();
     }
     bytes.chunks_exact(algorithm.size()).filter_map(|one| Digest::new(algorithm, one.to_vec())).collect()
