@@ -47,6 +47,10 @@ pub struct Upload {
     #[arg(long, value_name = "NAME", value_parser = protocols())]
     pub protocol: Option<Wish>,
 
+    /// Tell the server this of the file too (tus); `filename` and `filetype` are told anyway
+    #[arg(long, value_name = "K=V")]
+    pub metadata: Vec<String>,
+
     /// Forget an unfinished upload of it, here and at the server, and begin anew
     #[arg(long)]
     pub restart: bool,

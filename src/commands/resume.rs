@@ -93,7 +93,7 @@ fn plan(settings: Resume) -> Plan {
             first: 0,
             restart: settings.restart,
             assume: settings.assume,
-            manner: Manner::default(),
+            manner: Manner { connections: settings.work.connections, ..Manner::default() },
             work: settings.work.clone(),
             link: settings.link.clone(),
         },

@@ -231,12 +231,17 @@ impl<'a> Layers<'a> {
             files.push(Send { source, dest, base: Some(given.clone()), existing, trust: false });
         }
         let protocol = self.pick(flags.protocol, "protocol", cli::protocol)?.unwrap_or_default();
+        let connections = self.pick(flags.connections, "connections", few)?;
         Ok(Upload {
             files,
             first: 0,
             restart: flags.restart,
             assume: None,
-            manner: Manner { protocol },
+            manner: Manner {
+                protocol,
+                metadata: flags.metadata.iter().map(|pair| metadata(pair)).collect::<Result<_, _>>()?,
+                connections,
+            },
             work: self.work(flags.connections, flags.jobs, flags.chunk_size, false)?,
             link: self.link(flags.link)?,
         })

@@ -51,6 +51,16 @@ pub fn remote_name(dest: &Url, source: &Path, name: Option<&str>) -> Result<Url,
     Ok(url)
 }
 
+/// `KEY=VALUE`, or a key alone.
+pub fn metadata(pair: &str) -> Result<(String, String), Fault> {
+    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+    match crate::wire::tus::Metadata::default().set(key, value) {
+        true => Ok((key.to_string(), value.to_string())),
+        false => Err(usage(format!("\"{}\" is no key for --metadata", key.escape_debug()))
+            .hint("a key is plain ASCII without blanks and commas, as in --metadata kind=video")),
+    }
+}
+
 pub fn parse_checksum(text: &str) -> Result<Digest, Fault> {
     Digest::parse(text).ok_or_else(|| {
         usage(format!("\"{}\" is not a checksum", text.escape_debug()))

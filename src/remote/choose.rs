@@ -1,7 +1,7 @@
 //! Which protocol it is: what an earlier run has begun by, what the user asks for, what the server announces. This is
 //! the one place where that is decided; nobody else asks.
 
-use super::{Announced, Destination, Remote, Session, dav, folder, handshake, up2k};
+use super::{Announced, Destination, Remote, Session, dav, folder, handshake, tus, up2k};
 use crate::fault::{Fault, Kind};
 use crate::memory::shelves::Shelves;
 use crate::net::{Lane, Net, Request, Response, login_hint};
@@ -19,6 +19,8 @@ use url::Url;
 pub enum Protocol {
     /// The chunk-index handshake of `onward serve`.
     Handshake,
+    /// tus 1.0.0.
+    Tus,
     /// copyparty's up2k.
     Up2k,
     /// `PATCH` with `X-Update-Range`: SabreDAV, dufs.
@@ -31,12 +33,14 @@ pub enum Protocol {
 
 impl Protocol {
     /// All of them, in the order in which they are preferred where a server speaks several.
-    pub const ALL: [Self; 5] = [Self::Handshake, Self::Up2k, Self::Patch, Self::PutRange, Self::Put];
+    pub const ALL: [Self; 6] =
+        [Self::Handshake, Self::Tus, Self::Up2k, Self::Patch, Self::PutRange, Self::Put];
 
     /// Its name: on the command line, in records and for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Handshake => handshake::NAME,
+            Self::Tus => tus::NAME,
             Self::Up2k => up2k::NAME,
             Self::Patch => dav::PATCH,
             Self::PutRange => dav::PUT_RANGE,
@@ -53,6 +57,7 @@ impl Protocol {
     fn is_announced(self, fields: &HeaderMap) -> bool {
         match self {
             Self::Handshake => handshake::announced(fields),
+            Self::Tus => tus::announced(fields),
             // File servers announce less than is needed to know: they are tried when nothing better is announced.
             Self::Up2k | Self::Patch | Self::PutRange | Self::Put => false,
         }
@@ -74,6 +79,11 @@ pub enum Wish {
 pub struct Manner {
     /// By which protocol.
     pub protocol: Wish,
+    /// What is told of the files beside their name and type (`--metadata`).
+    pub metadata: Vec<(String, String)>,
+    /// Connections a file, where a number is asked for: a protocol that has to be begun in several pieces to use them is
+    /// begun so only where they are wanted.
+    pub connections: Option<u32>,
 }
 
 /// What a server speaks, as far as it was asked.
@@ -112,9 +122,10 @@ impl Remotes {
             Some(name) => (known(name)?, Announced { folder: folder(&destination.url)?, fields: HeaderMap::new() }),
             None => self.announced(&destination).await?,
         };
-        let net = self.net.clone();
+        let (net, manner) = (self.net.clone(), self.manner.clone());
         Ok(match protocol {
             Protocol::Handshake => Rc::new(handshake::Handshake::new(net, destination, &announced)?),
+            Protocol::Tus => Rc::new(tus::Tus::new(net, destination, manner, &announced.fields, saved)),
             Protocol::Up2k => Rc::new(up2k::Up2k::new(net, destination, &announced)?),
             Protocol::Patch | Protocol::PutRange | Protocol::Put => {
                 let proof = match saved.and_then(dav::Proof::of) {
@@ -203,8 +214,23 @@ impl Remotes {
         }
         match self.manner.protocol {
             Wish::Only(protocol) => Ok((protocol, Announced { folder: first.url, fields: first.headers })),
-            Wish::Auto => self.file_server(destination, first).await,
+            Wish::Auto => match self.is_ready_made(destination).await? {
+                true => Ok((Protocol::Tus, Announced { folder: first.url, fields: HeaderMap::new() })),
+                false => self.file_server(destination, first).await,
+            },
         }
+    }
+
+    /// Whether the destination is an upload that a service has made and handed out the URL of.
+    async fn is_ready_made(&self, destination: &Destination) -> Result<bool, Fault> {
+        let url = destination.url.clone();
+        if destination.base.as_ref().is_some_and(|base| *base != url) {
+            return Ok(false);
+        }
+        let (name, version) = tus::VERSION_FIELD;
+        let request = Request::new(http::Method::HEAD, url).header(name, version).lane(Lane::Own);
+        let answer = self.net.fetch(request, &destination.access, &mut |_, _, _| {}).await?;
+        Ok(answer.status.is_success() && tus::is_upload(&answer.headers))
     }
 
     async fn ask(&self, destination: &Destination, url: Url) -> Result<Response, Fault> {

@@ -283,6 +283,10 @@ impl Remote for Handshake {
         "the onward handshake: chunks in any order, each proven".into()
     }
 
+    fn finds_again(&self) -> bool {
+        true
+    }
+
     fn terms(&self) -> Terms {
         Terms {
             order: Order::Any,

@@ -23,9 +23,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use url::Url;
 
+mod answer;
 mod choose;
 pub mod dav;
 pub mod handshake;
+pub mod tus;
 pub mod up2k;
 
 pub use choose::{Manner, Protocol, Remotes, Wish};
@@ -100,6 +102,8 @@ pub struct Terms {
 /// What is to be stored, as the remote has to know it before the first byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
+    /// The source's own name.
+    pub name: String,
     /// How it is cut, length and chunk size; frozen.
     pub layout: Layout,
     /// What to do when the name is taken.
@@ -110,6 +114,13 @@ pub struct Manifest {
     pub md5: Option<Digest>,
     /// Digests of the whole that will be compared at the end; the remote may compute them beside the transfer.
     pub want: Vec<crate::digest::Algorithm>,
+}
+
+impl Manifest {
+    /// A file that is cut like this, of which nothing else is known.
+    pub fn of(layout: Layout) -> Self {
+        Self { name: String::new(), layout, if_exists: IfExists::Fail, modified: None, md5: None, want: Vec::new() }
+    }
 }
 
 /// What a remote says that it holds.
@@ -251,6 +262,21 @@ pub trait Remote {
 
     /// What it asks and can.
     fn terms(&self) -> Terms;
+
+    /// The chunk size for a file of `length` bytes where nobody asks for one; `None` leaves it to [`Terms::chunk`].
+    fn chunk_for(&self, _length: u64) -> Option<u64> {
+        None
+    }
+
+    /// When the remote forgets the unfinished upload, where it has said so.
+    fn expires(&self) -> Option<SystemTime> {
+        None
+    }
+
+    /// Whether a session without its upload, opened again, finds that upload by its key.
+    fn finds_again(&self) -> bool {
+        false
+    }
 
     /// A session for a new upload. Pure: it is saved before anything is sent, so that a lost answer leaves no orphan.
     fn prepare(&self) -> Session;

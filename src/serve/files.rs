@@ -6,8 +6,8 @@ use super::{Site, listing};
 use crate::chunk::ByteRange;
 use crate::disk;
 use crate::wire::handshake::{Digests, Reason};
-use crate::wire::percent;
 use crate::wire::range::{self, Asked, Current, Outcome};
+use crate::wire::{media_type, percent};
 use cap_std::fs::Dir;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName,
@@ -85,7 +85,11 @@ fn file_reply(site: &Site, request: &Parts, parts: &[std::ffi::OsString], file: 
     if !known.is_empty() {
         field(&mut reply, REPR_DIGEST, &known.to_field());
     }
-    field(&mut reply, CONTENT_TYPE, media_type(parts.last().and_then(|name| name.to_str()).unwrap_or_default()));
+    field(
+        &mut reply,
+        CONTENT_TYPE,
+        media_type::of_name(parts.last().and_then(|name| name.to_str()).unwrap_or_default()),
+    );
     Ok(reply)
 }
 
@@ -108,33 +112,4 @@ fn known_digests(site: &Site, parts: &[std::ffi::OsString], file: &File) -> Dige
     let texts: Option<Vec<&str>> = parts.iter().map(|part| part.to_str()).collect();
     let (Some(texts), Ok(stamp)) = (texts, disk::stamp(file)) else { return Digests::default() };
     site.known.of_file(&texts.join("/"), &stamp).map(|known| known.digests).unwrap_or_default()
-}
-
-/// The media type that a file's name suggests; everything else is bytes to be saved.
-fn media_type(name: &str) -> &'static str {
-    let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default();
-    match ending.as_str() {
-        "txt" | "md" | "log" | "toml" | "csv" => "text/plain; charset=utf-8",
-        "html" | "htm" => "text/html; charset=utf-8",
-        "css" => "text/css; charset=utf-8",
-        "js" | "mjs" => "text/javascript; charset=utf-8",
-        "json" => "application/json",
-        "xml" => "application/xml",
-        "pdf" => "application/pdf",
-        "png" => "image/png",
-        "jpg" | "jpeg" => "image/jpeg",
-        "gif" => "image/gif",
-        "webp" => "image/webp",
-        "svg" => "image/svg+xml",
-        "mp3" => "audio/mpeg",
-        "ogg" | "oga" => "audio/ogg",
-        "flac" => "audio/flac",
-        "mp4" | "m4v" => "video/mp4",
-        "webm" => "video/webm",
-        "mkv" => "video/x-matroska",
-        "zip" => "application/zip",
-        "gz" | "tgz" => "application/gzip",
-        "wasm" => "application/wasm",
-        _ => "application/octet-stream",
-    }
 }

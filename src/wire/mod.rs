@@ -12,6 +12,7 @@ pub mod disposition;
 pub mod filename;
 pub mod handshake;
 pub mod mask;
+pub mod media_type;
 pub mod multipart;
 pub mod names;
 pub mod netrc;

@@ -85,7 +85,7 @@ impl<'a> Hand<'a> {
     }
 
     fn manifest(&self) -> Manifest {
-        Manifest { layout: self.layout, if_exists: IfExists::Fail, modified: None, md5: None, want: Vec::new() }
+        Manifest { name: self.name.into(), ..Manifest::of(self.layout) }
     }
 
     async fn open(&mut self) -> State {

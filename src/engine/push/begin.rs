@@ -31,7 +31,7 @@ pub(super) fn layout(job: &Job, remote: &dyn Remote, length: u64) -> Result<Layo
     if let Some(size) = remote.chunk_size(length) {
         return Ok(Layout::new(length, size));
     }
-    let wanted = Layout::chunk_size_for(length, job.chunk_size.or(terms.chunk));
+    let wanted = Layout::chunk_size_for(length, job.chunk_size.or_else(|| remote.chunk_for(length)).or(terms.chunk));
     let most = terms.chunk_max.unwrap_or(u64::MAX);
     // A chunk is a whole number of parts; rounded up where the limit on the number of chunks has made it so large.
     let unit = part_unit(terms);
@@ -101,7 +101,7 @@ impl Upload<'_> {
             self.voice.detail(format!("the chunk size stays at {} bytes: the upload began with it", saved.chunk_size));
         }
         let mut session = Session(saved.session.clone());
-        if saved.if_exists != self.job.existing.into() {
+        if saved.if_exists != self.job.existing.into() && self.remote.finds_again() {
             // Told by opening anew under the same key.
             session.0.remove("upload");
         }

@@ -307,6 +307,7 @@ impl<'a> Upload<'a> {
 
     fn manifest(&self) -> Manifest {
         Manifest {
+            name: self.job.source.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             layout: self.ledger.layout(),
             if_exists: self.job.existing.into(),
             modified: self.source.modified(),
@@ -336,7 +337,11 @@ impl<'a> Upload<'a> {
         let (session, state) = self.patience.insist(async || remote.open(&session, &manifest).await).await?;
         disk::point("upload-opened");
         self.session = Rc::new(session);
-        self.terms = self.remote.terms();
+        self.retune();
+        if let Some(expires) = self.remote.expires() {
+            let until = humantime::format_rfc3339_seconds(expires);
+            self.voice.detail(format!("the server keeps it unfinished until {until}"));
+        }
         let trust = self.record.stamp.as_ref() == Some(self.source.stamp());
         let step = self.settle(state, trust || self.remote.by_content().is_some()).await?;
         if matches!(step, Step::Send) {
@@ -364,7 +369,7 @@ impl<'a> Upload<'a> {
             State::Done(published) => Ok(Step::Done(published)),
             State::Checking(wait) => Ok(Step::Check(wait)),
             State::Taken(length, fault) => Ok(Step::Taken(length, fault)),
-            State::Gone => Ok(Step::Anew("the server no longer knows this upload".into())),
+            State::Gone => Ok(Step::Anew(self.gone())),
             State::Open(standing) => {
                 let claim = standing.claim.as_ref().filter(|_| self.declined == 0);
                 let taken_up = match claim {
@@ -400,7 +405,7 @@ impl<'a> Upload<'a> {
             Closed::Published(published) => Ok(Step::Done(published)),
             Closed::Pending(wait) => Ok(Step::Check(wait)),
             Closed::Taken(fault) => Err(self.name_taken(fault).kept("the server keeps the upload whole")),
-            Closed::Gone => Ok(Step::Anew("the server no longer knows this upload".into())),
+            Closed::Gone => Ok(Step::Anew(self.gone())),
             Closed::Missing(missing) => {
                 self.round("the server misses bytes that it said it had")?;
                 missing.runs().for_each(|run| drop(self.ledger.forget(run)));
@@ -428,8 +433,23 @@ impl<'a> Upload<'a> {
     async fn ask_again(&mut self) -> Result<Step, Fault> {
         let (remote, session) = (self.remote.clone(), self.session.clone());
         let state = self.patience.insist(async || remote.held(&session).await).await?;
+        self.retune();
         let trust = self.record.stamp.as_ref() == Some(self.source.stamp());
         self.settle(state, trust || self.remote.by_content().is_some()).await
+    }
+
+    /// Opening or asking may have taught the remote something about its server.
+    fn retune(&mut self) {
+        self.terms = self.remote.terms();
+        self.pieces.retune(&self.terms);
+    }
+
+    /// Why a session that is gone is begun anew.
+    fn gone(&self) -> String {
+        match self.remote.expires().filter(|expires| *expires <= std::time::SystemTime::now()) {
+            Some(_) => "the server kept this upload unfinished only for a time, and that is over".into(),
+            None => "the server no longer knows this upload".into(),
+        }
     }
 
     /// The session is lost: a new one, and everything again. What the remote may still hold is found by its content.

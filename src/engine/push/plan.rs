@@ -49,11 +49,7 @@ impl Pieces {
     /// The first pieces under these terms, with at most `rate` bytes a second to come, to a host that is known to take
     /// no larger request than `limit`.
     pub fn new(terms: &Terms, rate: Option<u64>, limit: Option<u64>) -> Self {
-        let time = match (terms.order, terms.keeps_cut) {
-            (Order::Any, _) => PIECE_TIME,
-            (Order::Sequential, false) => LONE_PIECE_TIME,
-            (Order::Sequential, true) => KEPT_PIECE_TIME,
-        };
+        let time = piece_time(terms);
         let floor = LEAST_PIECE.clamp(*terms.part.start(), *terms.part.end());
         let paced = rate.map_or(FIRST_PIECE, |rate| FIRST_PIECE.min((rate as f64 * time) as u64));
         let cap = limit.map_or(*terms.part.end(), |limit| limit.clamp(floor, *terms.part.end()));
@@ -64,6 +60,11 @@ impl Pieces {
             (pieces.size, pieces.uniform) = (size.max(1), true);
         }
         pieces
+    }
+
+    /// The terms have changed: what was learned of the line holds, the time a piece may take is theirs.
+    pub fn retune(&mut self, terms: &Terms) {
+        self.time = piece_time(terms);
     }
 
     fn set(&mut self, size: u64) {
@@ -103,6 +104,15 @@ impl Pieces {
         self.cap = self.cap.min(bytes / 2).max(self.floor);
         self.set(self.size);
         true
+    }
+}
+
+/// How long a piece may take under these terms, in seconds.
+fn piece_time(terms: &Terms) -> f64 {
+    match (terms.order, terms.keeps_cut) {
+        (Order::Any, _) => PIECE_TIME,
+        (Order::Sequential, false) => LONE_PIECE_TIME,
+        (Order::Sequential, true) => KEPT_PIECE_TIME,
     }
 }
 

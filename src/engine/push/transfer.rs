@@ -259,7 +259,7 @@ impl Upload<'_> {
         }
         match answer {
             Ok(Put::Stored(kept)) => return self.stored(sky, &flight, kept).await,
-            Ok(Put::Gone) => return Ok(Some(Step::Anew("the server no longer knows this upload".into()))),
+            Ok(Put::Gone) => return Ok(Some(Step::Anew(self.gone()))),
             Ok(Put::Differs) => self.differs(sky, &flight)?,
             Ok(Put::Conflict(held)) => {
                 self.failed(sky, Fault::new(Kind::Network, "the server stands elsewhere than its last word"))?;
