@@ -33,8 +33,7 @@ pub enum Protocol {
 
 impl Protocol {
     /// All of them, in the order in which they are preferred where a server speaks several.
-    pub const ALL: [Self; 6] =
-        [Self::Handshake, Self::Tus, Self::Up2k, Self::Patch, Self::PutRange, Self::Put];
+    pub const ALL: [Self; 6] = [Self::Handshake, Self::Tus, Self::Up2k, Self::Patch, Self::PutRange, Self::Put];
 
     /// Its name: on the command line, in records and for people.
     pub fn name(self) -> &'static str {
