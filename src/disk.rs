@@ -559,10 +559,14 @@ pub fn fits(path: &Path) -> bool {
 }
 
 /// A named place where the tests may kill the process: `ONWARD_CRASH_AT=name`, or `name:3` for the third time the
-/// place is passed. Debug builds only.
+/// place is passed; or where they hold it up, as a disk that does not answer would: `ONWARD_HOLD_AT=name`. Debug builds
+/// only.
 pub fn point(name: &'static str) {
     if !cfg!(debug_assertions) {
         return;
+    }
+    if std::env::var("ONWARD_HOLD_AT").is_ok_and(|wanted| wanted == name) {
+        std::thread::sleep(std::time::Duration::from_secs(120));
     }
     static WANTED: OnceLock<Option<(String, usize)>> = OnceLock::new();
     static PASSED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);

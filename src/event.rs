@@ -127,6 +127,11 @@ pub enum Event {
         /// One sentence.
         text: String,
     },
+    /// The head of a request or an answer, said only when asked for with `-vv`.
+    Head {
+        /// A line for each field, secrets masked.
+        text: String,
+    },
     /// The file is complete.
     Done(Outcome),
     /// The file is not, and will not be in this run.
@@ -143,6 +148,9 @@ pub enum Event {
         code: u8,
     },
 }
+
+/// The file of events that belong to no file.
+pub const NO_FILE: FileId = FileId::MAX;
 
 /// Whoever wants to know.
 pub trait Observer: Send + Sync {

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(answer) => return ExitCode::from(report::usage(&answer)),
+        Err(answer) => return ExitCode::from(report::usage(&answer, config::wants_json())),
     };
     let (show, command) = config::load(cli, report::on_terminal());
     let report = Report::new(commands::choice(show));

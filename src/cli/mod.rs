@@ -82,7 +82,8 @@ pub enum Command {
     Status(Status),
     /// Forget an unfinished transfer, here and at the server
     ///
-    /// Tells the server, then removes the .partial and its record. An upload's source is never touched.
+    /// Tells the server, then removes the .partial and its record, and the .old.partial that starting over has left. An
+    /// upload's source is never touched.
     #[command(after_long_help = exit_codes())]
     Cancel(Cancel),
     /// Prove the installation: move a file both ways, killed half-way

@@ -73,6 +73,10 @@ pub struct Serve {
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
 
+    /// Stop when stdin ends, so that no server outlives the process that started it
+    #[arg(long, hide = true)]
+    pub until_stdin_ends: bool,
+
     /// What to show.
     #[command(flatten)]
     pub show: Show,

@@ -115,7 +115,7 @@ pub struct Show {
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
 
-    /// Say more
+    /// Say more: requests, redirects, decisions; -vv also the heads of requests and answers, secrets masked
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
 }

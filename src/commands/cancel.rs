@@ -5,7 +5,7 @@ use super::resume::{Deed, is_trusted, is_wanted, usable};
 use super::unfinished::{self, Search, Unfinished};
 use super::upload;
 use crate::config::Cancel;
-use crate::disk::{self, shown};
+use crate::disk::shown;
 use crate::engine::Stop;
 use crate::event::{Event, Observer};
 use crate::fault::{Fault, Kind as FaultKind};
@@ -44,17 +44,16 @@ fn forget(one: &Unfinished, settings: &Cancel, observer: &Arc<dyn Observer>, sto
         )
         .hint("its sender can cancel it; otherwise it expires")),
         // Removing a record follows nothing it says, so it does not matter who wrote it.
-        Some(Kind::Download) | None => forget_download(one).map(|()| true),
+        Some(Kind::Download) | None => forget_download(one, observer).map(|()| true),
     }
 }
 
-fn forget_download(one: &Unfinished) -> Result<(), Fault> {
+fn forget_download(one: &Unfinished, observer: &Arc<dyn Observer>) -> Result<(), Fault> {
     let place = Place { trust: true, ..Place::beside(&one.file()) };
-    let (data, sidecar) = (place.data.clone(), place.sidecar.clone());
-    let slot = Slot::take(place)?;
-    disk::remove(&sidecar)?;
-    disk::remove(&data)?;
-    slot.release();
+    if let Some(parked) = Slot::take(place)?.forget()? {
+        let text = format!("{}, which an earlier start had left, is removed too", shown(&parked));
+        observer.on(NO_FILE, &Event::Warning { text });
+    }
     Ok(())
 }
 

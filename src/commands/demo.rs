@@ -170,8 +170,8 @@ impl<'a> Stage<'a> {
 
     fn serve(&self) -> Result<Server, Fault> {
         let folder = text(&self.path("served"));
-        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0", "--min-free", "0", &folder]);
-        let mut process = Running(start(command.stdout(Stdio::piped()).stderr(Stdio::inherit()))?);
+        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0", "--min-free", "0", "--until-stdin-ends", &folder]);
+        let mut process = Running(start(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()))?);
         let mut url = String::new();
         if let Some(out) = process.0.stdout.take() {
             let _ = BufReader::new(out).read_line(&mut url);
@@ -186,7 +186,8 @@ impl<'a> Stage<'a> {
     fn there_and_on(&self, args: &[&str], file: &Path) -> Result<Way, Fault> {
         let rate = (self.size / SLOWLY).max(1).to_string();
         let mut way = Way::default();
-        let first = [args, &["--limit-rate", &rate]].concat();
+        // The server is stopped only at the very end, or when this process is killed: nobody waits for it to come back.
+        let first = [args, &["--limit-rate", &rate, "--retries", "2"]].concat();
         let killed = self.watch(&first, |event| {
             let done = event["done"].as_u64().unwrap_or(0);
             let half = event["event"] == "progress" && done >= self.size / 2;

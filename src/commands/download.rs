@@ -1,7 +1,7 @@
 //! `onward download`: each URL a transfer of its own, all on one thread.
 
 use super::fresh::UrlCommand;
-use super::run::{Deadline, block_on, policy};
+use super::run::{Deadline, block_on_until, policy};
 use super::signals::reader_gone;
 use super::{checksums, link};
 use crate::config::{self, Fetch};
@@ -34,12 +34,12 @@ pub fn run(settings: config::Download, observer: &Arc<dyn Observer>, stop: &Stop
     if settings.create_dirs {
         disk::create_dirs(&settings.dir)?;
     }
-    block_on(all(settings, observer.clone(), stop.clone()))?
+    block_on_until(stop, all(settings, observer.clone(), stop.clone()))
 }
 
 async fn all(mut settings: config::Download, observer: Arc<dyn Observer>, stop: Stop) -> Result<(), Fault> {
     let deadline = Deadline::start(&settings.link, &stop);
-    let net = Rc::new(Net::new(link::options(&settings.link)));
+    let net = Rc::new(Net::new(link::options(&settings.link)).heard_by(&observer));
     let tools = Tools {
         observer: observer.clone(),
         pace: Pace::new(settings.link.limit_rate),

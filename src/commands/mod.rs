@@ -55,5 +55,5 @@ pub fn choice(show: config::Show) -> Choice {
         config::Progress::Json => Style::Json,
         config::Progress::None => Style::None,
     };
-    Choice { style, quiet: show.quiet, verbose: show.verbose > 0 }
+    Choice { style, quiet: show.quiet, verbose: show.verbose }
 }

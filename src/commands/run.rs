@@ -20,6 +20,26 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Fault> {
     Ok(outcome)
 }
 
+/// After `stop`, what is still to be saved gets this long: the records are written first, and whoever pressed Ctrl-C
+/// waits no longer than that for a disk that does not answer.
+const LAST_SAVES: Duration = Duration::from_millis(1700);
+
+/// Like [`block_on`], but once `stop` is tripped `work` has only a moment to wind up.
+pub fn block_on_until<T>(stop: &Stop, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let over = async {
+        stop.wait().await;
+        tokio::time::sleep(LAST_SAVES).await;
+    };
+    block_on(async {
+        tokio::select! {
+            biased;
+            outcome = work => outcome,
+            () = over => Err(Fault::new(Kind::Interrupted, "stopped while the disk was still saving")
+                .kept("what the records say is kept")),
+        }
+    })?
+}
+
 /// The deadline of `--max-time`: trips the token when it is over, and is known as the reason afterwards.
 #[derive(Clone, Default)]
 pub struct Deadline(Rc<Cell<bool>>);

@@ -11,6 +11,13 @@ use std::time::Duration;
 
 /// Serves until it is told to stop.
 pub fn run(settings: config::Serve, observer: Arc<dyn Observer>, stop: &Stop) -> Result<(), Fault> {
+    if settings.until_stdin_ends {
+        let stop = stop.clone();
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+            stop.trip();
+        });
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2)))

@@ -11,6 +11,7 @@ use crate::partial::{DATA_SUFFIX, SIDECAR_SUFFIX, Sidecar, read_sidecar};
 use crate::record::{Kind, Owner, Record};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The folder in which `serve` keeps uploads that are not complete.
 const RECEIVED: &str = ".onward";
@@ -196,6 +197,10 @@ fn kept_elsewhere(asked: &Path, wanted: impl Fn(&Path, &Path) -> bool, into: &mu
     any
 }
 
+/// A process that began so much later than its record was last written has got the number of one that ended: the
+/// clocks behind the two times are not the same to the second.
+const SLACK: Duration = Duration::from_secs(2);
+
 /// Whether the process that a record names is at it now: for a process of this boot it is asked for, one of another
 /// machine counts for as long as it keeps renewing the record.
 pub fn is_alive(record: &Record, owner: &Owner) -> bool {
@@ -204,7 +209,19 @@ pub fn is_alive(record: &Record, owner: &Owner) -> bool {
     }
     let Some(pid) = i32::try_from(owner.pid).ok().and_then(rustix::process::Pid::from_raw) else { return false };
     let asked = rustix::process::test_kill_process(pid);
-    owner.boot == disk::boot_id() && !matches!(asked, Err(rustix::io::Errno::SRCH))
+    owner.boot == disk::boot_id()
+        && !matches!(asked, Err(rustix::io::Errno::SRCH))
+        && age_of(owner.pid).is_none_or(|age| age + SLACK >= record.updated.elapsed().unwrap_or_default())
+}
+
+/// How long ago a process began; `None` where the system does not say (only Linux does, proc_pid_stat(5)).
+fn age_of(pid: u32) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in brackets, which may hold anything; starttime is the 22nd.
+    let began: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    let uptime: f64 = std::fs::read_to_string("/proc/uptime").ok()?.split(' ').next()?.parse().ok()?;
+    let began = began as f64 / rustix::param::clock_ticks_per_second().max(1) as f64;
+    Duration::try_from_secs_f64((uptime - began).max(0.0)).ok()
 }
 
 #[cfg(test)]
@@ -280,9 +297,12 @@ mod tests {
         let owner =
             |host: &str, pid, boot: &str| Owner { host: host.into(), pid, boot: boot.into(), token: "t".into() };
         let (host, boot, own) = (disk::host_name(), disk::boot_id(), std::process::id());
-        assert!(is_alive(&record, &owner(host, own, boot)));
-        assert!(!is_alive(&record, &owner(host, own, "another")));
-        assert!(!is_alive(&record, &owner(host, 0x3fff_fff0, boot)));
+        let now = Record { updated: std::time::SystemTime::now(), ..record.clone() };
+        assert!(is_alive(&now, &owner(host, own, boot)));
+        #[cfg(target_os = "linux")]
+        assert!(!is_alive(&record, &owner(host, own, boot)), "this process is younger than the record: a number used again");
+        assert!(!is_alive(&now, &owner(host, own, "another")));
+        assert!(!is_alive(&now, &owner(host, 0x3fff_fff0, boot)));
         assert!(!is_alive(&record, &owner("elsewhere", own, boot)), "its record is old");
         let fresh = Record { updated: std::time::SystemTime::now(), ..record };
         let there = owner("elsewhere", own, boot);

@@ -25,7 +25,7 @@ const SMALL_AT_ONCE: usize = 8;
 
 /// Uploads all files of `settings`. What becomes of each is told to `observer`; a failed one never stops the others.
 pub fn run(settings: Upload, observer: &Arc<dyn Observer>, stop: &Stop) -> Result<(), Fault> {
-    run::block_on(all(&settings, observer, stop))?
+    run::block_on_until(stop, all(&settings, observer, stop))
 }
 
 async fn all(settings: &Upload, observer: &Arc<dyn Observer>, stop: &Stop) -> Result<(), Fault> {
@@ -85,8 +85,9 @@ pub fn forget(record: &Record, through: &Link, observer: &Arc<dyn Observer>, sto
 }
 
 fn ground(through: &Link, manner: Manner, observer: &Arc<dyn Observer>, stop: &Stop) -> Ground {
+    let net = Rc::new(Net::new(link::options(through)).heard_by(observer));
     Ground {
-        remotes: Rc::new(Remotes::new(Rc::new(Net::new(link::options(through))), manner).remembering()),
+        remotes: Rc::new(Remotes::new(net, manner).remembering()),
         pace: Pace::new(through.limit_rate),
         observer: observer.clone(),
         stop: stop.clone(),

@@ -60,6 +60,23 @@ pub fn load(cli: cli::Cli, terminal: bool) -> (Show, Result<Command, Fault>) {
     resolve(cli, &Surroundings { env: &env, read: &read_text, terminal })
 }
 
+/// Whether a command line that is not understood is to be answered in JSON lines: what can be made out of
+/// `--progress` in it decides, else the environment and the config file.
+pub fn wants_json() -> bool {
+    let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let args: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    json_is_wanted(&args, &Surroundings { env: &env, read: &read_text, terminal: false })
+}
+
+fn json_is_wanted(args: &[String], outside: &Surroundings) -> bool {
+    let after = |arg: &str| args.iter().position(|one| one == arg).and_then(|at| args.get(at + 1)).cloned();
+    let flag = args.iter().find_map(|arg| arg.strip_prefix("--progress=").map(str::to_string));
+    let flag = flag.or_else(|| after("--progress")).and_then(|style| clap::ValueEnum::from_str(&style, true).ok());
+    let layers = Layers::new(outside).unwrap_or_else(|_| Layers::flags_only(outside));
+    let flags = cli::Show { progress: flag, ..cli::Show::default() };
+    layers.show(&flags).is_ok_and(|show| show.progress == Progress::Json)
+}
+
 /// The settings that `cli` and `outside` give. Pure.
 pub fn resolve(cli: cli::Cli, outside: &Surroundings) -> (Show, Result<Command, Fault>) {
     let flags = cli.command.show().cloned().unwrap_or_default();
@@ -292,6 +309,7 @@ impl<'a> Layers<'a> {
             expire: flags.expire.unwrap_or(Duration::from_secs(7 * 24 * 3600)),
             hosts: flags.allow_host,
             origins: flags.allow_origin,
+            until_stdin_ends: flags.until_stdin_ends,
         })
     }
 

@@ -9,7 +9,7 @@ mod layers;
 mod link;
 mod parse;
 
-pub use layers::{Surroundings, load, resolve};
+pub use layers::{Surroundings, load, resolve, wants_json};
 pub use parse::parse_url;
 
 use crate::digest::Digest;
@@ -322,6 +322,8 @@ pub struct Serve {
     pub hosts: Vec<String>,
     /// Origins whose pages may send requests.
     pub origins: Vec<String>,
+    /// Stop when stdin ends.
+    pub until_stdin_ends: bool,
 }
 
 /// The settings of `onward demo`.

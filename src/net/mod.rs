@@ -4,6 +4,7 @@
 
 mod access;
 mod body;
+mod heard;
 mod redirect;
 mod words;
 
@@ -12,6 +13,7 @@ pub use body::{Body, Gauge};
 pub use words::shown;
 
 use crate::fault::{Fault, Kind};
+use crate::event::Observer;
 use body::{Outgoing, while_moving};
 use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -175,12 +177,19 @@ pub struct Net {
     /// By scheme (https or not) and lane: a client that only speaks http needs no certificates, which matters in a
     /// container without any, and for the time to the first byte.
     clients: [OnceLock<reqwest::Client>; 4],
+    /// Who wants to know what is sent and answered.
+    ears: Option<Arc<dyn Observer>>,
 }
 
 impl Net {
     /// A network by these rules. Nothing is opened before the first request.
     pub fn new(options: Options) -> Self {
-        Self { options, clients: Default::default() }
+        Self { options, clients: Default::default(), ears: None }
+    }
+
+    /// The same, telling `observer` of every request and its answer.
+    pub fn heard_by(self, observer: &Arc<dyn Observer>) -> Self {
+        Self { ears: Some(observer.clone()), ..self }
     }
 
     /// The rules.
@@ -191,6 +200,15 @@ impl Net {
     /// Sends one request and waits for the head of the answer. Redirects are answers like others.
     pub async fn send(&self, request: Request) -> Result<Response, Fault> {
         let client = self.client(request.url.scheme() == "https", request.lane)?;
+        let heard = self.ears.as_ref().map(|ears| heard::Heard::sent(ears.clone(), &request));
+        let answer = self.exchange(client, request).await;
+        if let Some(heard) = heard {
+            heard.answered(&answer);
+        }
+        answer
+    }
+
+    async fn exchange(&self, client: &reqwest::Client, request: Request) -> Result<Response, Fault> {
         let Request { method, url, headers, body, .. } = request;
         let moved = Arc::new(AtomicU64::new(0));
         let has_body = !body.is_empty();

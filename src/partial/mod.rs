@@ -115,11 +115,16 @@ impl Place {
         disk::remove(&disk::with_suffix(&self.sidecar, disk::NEW_SUFFIX)).map(drop)
     }
 
-    /// Where old data goes that a new start must not destroy yet.
+    /// Where old data goes that a new start must not destroy yet. With a record beside it, it would be the data of
+    /// another download, of a file whose own name ends in `.old`.
     fn parked(&self) -> PathBuf {
         let name = self.data.file_name().unwrap_or_default().to_string_lossy();
         let name = name.strip_suffix(DATA_SUFFIX).unwrap_or(&name);
-        self.data.with_file_name(format!("{name}.old{DATA_SUFFIX}"))
+        let called = |ending: &str| self.data.with_file_name(format!("{name}{ending}{DATA_SUFFIX}"));
+        match disk::with_suffix(&called(".old"), ".toml").exists() {
+            true => called(".parked"),
+            false => called(".old"),
+        }
     }
 }
 
@@ -194,6 +199,11 @@ impl PartialFile {
     /// The record as it would be written now.
     pub fn record(&self) -> Record {
         self.shared.lock().snapshot()
+    }
+
+    /// Whether its data still lies where it was opened: nobody has removed or replaced it.
+    pub fn is_there(&self) -> bool {
+        disk::is_still(&self.shared.data, &self.shared.place.data)
     }
 
     /// Where its parts lie.

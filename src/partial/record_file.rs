@@ -202,6 +202,7 @@ impl RecordFile {
 
     /// Leaves the record for the next run: saved once more, without an owner, unlocked.
     pub fn leave(mut self, record: &Record) -> Result<(), Fault> {
+        disk::point("record-left");
         self.write(Record { owner: None, ..record.clone() })?;
         self.unlock()
     }

@@ -7,6 +7,7 @@ use crate::disk;
 use crate::fault::{Fault, Kind as FaultKind};
 use crate::record::{Owner, Piece, Record};
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The lock on the data file is held; nothing is decided yet. Dropped without a decision, it leaves no trace.
@@ -127,6 +128,14 @@ impl Slot {
         self.place.remove_record()?;
         self.created = true;
         Ok(())
+    }
+
+    /// Removes all that is left of the transfer: data, record, and what an earlier start has parked, which is told.
+    pub fn forget(self) -> Result<Option<PathBuf>, Fault> {
+        self.place.remove_record()?;
+        disk::remove(&self.place.data)?;
+        let parked = self.place.parked();
+        Ok(disk::remove(&parked)?.then_some(parked))
     }
 
     fn take_data(&mut self) -> Result<File, Fault> {

@@ -190,6 +190,7 @@ impl Face for Human {
             Event::Verified { .. } => {}
             Event::Warning { text } => self.warn(seen, text),
             Event::Detail { text } => self.remark(seen, text),
+            Event::Head { text } => text.lines().for_each(|line| self.remark(seen, line)),
             Event::Protocol { about, .. } => self.remark(seen, &words::protocol(about)),
             Event::Done(outcome) => {
                 self.over(file);

@@ -8,7 +8,7 @@
 //!
 //! | event | keys |
 //! |---|---|
-//! | `started` | `direction` (`download`, `upload`), `remote`, `total` |
+//! | `start` | `direction` (`download`, `upload`), `remote`, `total` |
 //! | `protocol` | `name` (as in `--protocol`), `about`: by which protocol an upload is made |
 //! | `resumed` | `offset` (bytes that are there), `total` |
 //! | `redirect` | `from`, `to`, `status` |
@@ -18,7 +18,8 @@
 //! | `restarted` | `why` |
 //! | `verified` | `alg`, `digest`, `by` |
 //! | `warning` | `text` |
-//! | `detail` | `text`; only with `-v` |
+//! | `detail` | `text`; only with `-v`: requests, and decisions with their reasons |
+//! | `head` | `text`; only with `-vv`: the fields of requests and answers, a line each, secrets masked |
 //! | `done` | `path` (download) or `url` (upload), `moved`, `already`, `proof` |
 //! | `failed` | `code`, `error`, `kept`, `hint` |
 //! | `summary` | the last line: `done`, `failed`, `unfinished` (files), `code` (the exit code) |
@@ -77,7 +78,7 @@ fn body(event: &Event, seen: Option<&Seen>) -> (&'static str, Pairs) {
     match event {
         Event::Started { direction, remote, total, .. } => {
             let direction = if *direction == Direction::Upload { "upload" } else { "download" };
-            ("started", vec![("direction", text(direction)), ("remote", text(remote)), ("total", (*total).into())])
+            ("start", vec![("direction", text(direction)), ("remote", text(remote)), ("total", (*total).into())])
         }
         Event::Protocol { name, about } => ("protocol", vec![("name", text(name)), ("about", text(about))]),
         Event::Resumed { offset, total } => ("resumed", vec![("offset", (*offset).into()), ("total", (*total).into())]),
@@ -96,6 +97,7 @@ fn body(event: &Event, seen: Option<&Seen>) -> (&'static str, Pairs) {
         }
         Event::Warning { text: said } => ("warning", vec![("text", text(said))]),
         Event::Detail { text: said } => ("detail", vec![("text", text(said))]),
+        Event::Head { text: said } => ("head", vec![("text", text(said))]),
         Event::Done(outcome) => {
             let upload = seen.is_some_and(|seen| seen.direction == Direction::Upload);
             let place = (if upload { "url" } else { "path" }, text(&outcome.place));

@@ -12,6 +12,7 @@ mod terminal;
 mod words;
 
 pub use table::Row;
+pub use crate::event::NO_FILE;
 pub use words::clean;
 
 use crate::event::{Event, FileId, Observer};
@@ -23,9 +24,6 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// The file of events that belong to no file.
-pub const NO_FILE: FileId = FileId::MAX;
-
 /// The place of what went to stdout: nothing else is written there then.
 pub const STDOUT: &str = "-";
 
@@ -36,8 +34,8 @@ pub struct Choice {
     pub style: Style,
     /// Failures only.
     pub quiet: bool,
-    /// More than usual.
-    pub verbose: bool,
+    /// How much more than usual: 1 is requests and decisions, 2 also the heads of requests and answers.
+    pub verbose: u8,
 }
 
 /// The ways of showing progress.
@@ -159,8 +157,9 @@ impl Choice {
             Event::Summary { .. } if json => true,
             _ if self.quiet => false,
             Event::Warning { .. } => true,
-            Event::Detail { .. } => self.verbose,
-            Event::Redirect { .. } | Event::Protocol { .. } => json || self.verbose,
+            Event::Detail { .. } => self.verbose > 0,
+            Event::Head { .. } => self.verbose > 1,
+            Event::Redirect { .. } | Event::Protocol { .. } => json || self.verbose > 0,
             _ => self.style != Style::None,
         }
     }
@@ -176,14 +175,13 @@ fn tick(report: &Weak<Report>) {
     }
 }
 
-/// Shows clap's answer (an error, help, the version) and gives its exit code.
-pub fn usage(answer: &clap::Error) -> u8 {
-    let json = ["--progress=json", "json"].iter().any(|wanted| std::env::args().any(|arg| arg == *wanted));
+/// Shows clap's answer (an error, help, the version) and gives its exit code. `json`: errors are shown as JSON lines.
+pub fn usage(answer: &clap::Error, json: bool) -> u8 {
     match json && answer.use_stderr() {
         true => {
             let text = answer.render().to_string();
             let what = text.trim_start_matches("error: ").lines().next().unwrap_or_default().to_string();
-            let choice = Choice { style: Style::Json, quiet: false, verbose: false };
+            let choice = Choice { style: Style::Json, quiet: false, verbose: 0 };
             Report::new(choice).end(Err(Fault::new(Kind::Usage, what)))
         }
         false => {

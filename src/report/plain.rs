@@ -67,6 +67,7 @@ impl Face for Plain {
             (Event::Verified { alg, digest, .. }, seen) => say(seen, &format!("{alg} agrees: {digest}")),
             (Event::Warning { text }, seen) => say(seen, &format!("warning: {text}")),
             (Event::Detail { text }, seen) => say(seen, text),
+            (Event::Head { text }, seen) => text.lines().for_each(|line| say(seen, line)),
             (Event::Protocol { about, .. }, seen) => say(seen, &words::protocol(about)),
             (Event::Done(outcome), Some(seen)) => {
                 let took = now.saturating_duration_since(seen.since);

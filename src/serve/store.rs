@@ -258,7 +258,13 @@ impl Store {
             return Ok(other);
         }
         let place = self.place(&upload.head.id, leaf(&upload.head.name));
-        match make(place, record).await {
+        // Whoever has cleared the folder away under us has not switched uploads off.
+        let folders = disk::create_dirs(&self.uploads).and_then(|()| disk::create_dirs(&self.done));
+        let made = match folders {
+            Ok(()) => make(place, record).await,
+            Err(fault) => Err(fault),
+        };
+        match made {
             Ok(file) => {
                 let follower = follower(&file, &upload.head);
                 *phase = Phase::Open(Opened { file, follower, used: Instant::now() });
@@ -302,9 +308,19 @@ impl Store {
         match phase {
             Phase::Done(_) | Phase::Gone => return Ok(None),
             Phase::Checking(file, _) => return Ok(Some(file.clone())),
-            Phase::Open(opened) => {
+            Phase::Open(opened) if opened.file.is_there() => {
                 opened.used = Instant::now();
                 return Ok(Some(opened.file.clone()));
+            }
+            Phase::Open(_) => {
+                // Somebody has removed it under us: what was acknowledged is lost, and the client is told to begin anew.
+                let text = format!("the upload of {} was removed by somebody else", leaf(&upload.head.name));
+                self.tell(Event::Warning { text });
+                if let Phase::Open(opened) = std::mem::replace(phase, Phase::Gone) {
+                    let _ = opened.file.discard().await;
+                }
+                self.drop_entry(upload);
+                return Ok(None);
             }
             Phase::Closed => {}
         }
@@ -432,8 +448,12 @@ async fn make(place: Place, record: Record) -> Result<PartialFile, Fault> {
     }
 }
 
-/// Opens what a record describes; `None` when there is no such record.
+/// Opens what a record describes; `None` when there is no such record, or not the bytes it speaks of.
 fn open(place: &Place) -> Result<Option<PartialFile>, Fault> {
+    // Looked for before anything is made in a folder that may be gone itself.
+    if !place.sidecar.try_exists().unwrap_or(true) {
+        return Ok(None);
+    }
     let mut tries = 0;
     let slot = loop {
         match Slot::take(place.clone()) {

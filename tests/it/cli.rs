@@ -42,6 +42,47 @@ fn usage_errors_end_with_2_before_anything_moves() {
 }
 
 #[test]
+fn usage_errors_are_json_wherever_json_is_asked_for() {
+    let world = World::new();
+    let config = world.home().join(".config/onward");
+    std::fs::create_dir_all(&config).unwrap();
+    let wrong = |args: &[&str]| world.onward(args.iter().copied().chain(["--no-such-flag"]));
+    let is_json = |ended: crate::world::Ended| {
+        ended.exits(2).stdout_is("");
+        assert_eq!((&ended.event("failed")["code"], &ended.event("summary")["code"]), (&2.into(), &2.into()));
+    };
+    is_json(wrong(&["download", "http://h/f", "--progress", "json"]).run());
+    is_json(wrong(&["download", "http://h/f", "--progress=json"]).run());
+    is_json(wrong(&["download", "http://h/f"]).env("ONWARD_PROGRESS", "json").run());
+    std::fs::write(config.join("config.toml"), "progress = \"json\"\n").unwrap();
+    is_json(wrong(&["download", "http://h/f"]).run());
+    for plain in [wrong(&["--progress=plain", "download"]), wrong(&["download"]).env("ONWARD_PROGRESS", "bars")] {
+        plain.run().exits(2).says("error: ");
+    }
+}
+
+#[test]
+fn each_v_says_more_and_none_of_them_a_secret() {
+    let world = World::new();
+    let origin = Origin::serving(&Content::random(1, 1000));
+    origin.page("/moved", Page::of(&Content::random(1, 1000)));
+    origin.when(at("/moved"), crate::origin::redirect(302, "/file.bin?sig=hush"));
+    let url = origin.url("/moved");
+    let run = |more: &[&str]| {
+        let args = ["download", "--progress", "plain", "--overwrite", "-o", "f", "-H", "X-Key: hush", "-u", "me:hush"];
+        world.onward(args).args(more).arg(&url).run()
+    };
+    for quiet in [run(&[])] {
+        quiet.exits(0).never_says("redirected").never_says("GET ").never_says("etag");
+    }
+    let once = run(&["-v"]);
+    once.exits(0).says("redirected to ").says("GET http://").never_says("etag").never_says("hush");
+    let twice = run(&["-vv"]);
+    twice.exits(0).says("redirected to ").says("> GET http://").says("< etag: \"v1\"").never_says("hush");
+    twice.says("> x-key: ***");
+}
+
+#[test]
 fn help_and_version_are_results() {
     let world = World::new();
     let help = world.onward(["--help"]).run();

@@ -34,6 +34,7 @@ mod serve_tus;
 #[allow(dead_code)]
 mod servers;
 mod status;
+mod stopping;
 mod upload;
 mod upload_peer;
 #[allow(dead_code)]

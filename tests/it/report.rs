@@ -9,7 +9,7 @@ const MIB: u64 = 1 << 20;
 
 /// Every line is an object of the documented form, and the last is the summary.
 fn check_lines(events: &[Value]) {
-    let files = ["started", "resumed", "redirect", "hashing", "progress", "retry", "restarted", "verified"];
+    let files = ["start", "resumed", "redirect", "hashing", "progress", "retry", "restarted", "verified"];
     for event in events {
         assert_eq!(event["v"], 1, "{event}");
         let time = event["time"].as_str().unwrap();
@@ -36,7 +36,7 @@ fn json_lines_tell_the_whole_story() {
     ended.exits(0).stdout_is("f\n").never_says("hush");
     let events = ended.events();
     check_lines(&events);
-    let started = ended.event("started");
+    let started = ended.event("start");
     assert_eq!(
         (&started["direction"], &started["remote"], &started["id"]),
         (&"download".into(), &url.into(), &0.into())

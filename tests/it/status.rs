@@ -273,6 +273,26 @@ fn an_upload_is_listed_resumed_and_cancelled() {
 }
 
 #[test]
+fn what_was_parked_is_forgotten_with_its_transfer() {
+    let world = World::new();
+    let content = Content::random(21, 8 * MIB);
+    let origin = Origin::serving(&content);
+    // Data without a record is parked by the next start; this one is stopped before it has more.
+    world.write("file.bin.partial", vec![7; 8 << 20]);
+    half(&world, &origin, "file.bin");
+    assert!(world.exists("file.bin.old.partial"), "{:?}", world.names());
+    world.onward(["cancel", "file.bin"]).run().exits(0).says("file.bin.old.partial").says("forgotten");
+    world.holds_only(&[]);
+
+    // The same name with a record beside it is the data of another download, of a file called file.bin.old.
+    half(&world, &origin, "file.bin");
+    world.write("file.bin.old.partial", "other");
+    world.write("file.bin.old.partial.toml", "other");
+    world.onward(["cancel", "file.bin"]).run().exits(0);
+    world.holds_only(&["file.bin.old.partial", "file.bin.old.partial.toml"]);
+}
+
+#[test]
 fn a_mixed_folder_is_finished_in_one_go() {
     let world = World::new();
     let (down, up) = (Content::random(12, 8 * MIB), Content::random(13, 24 * MIB));

@@ -218,14 +218,14 @@ pub struct World {
 impl World {
     pub fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("onward-test-").tempdir().unwrap();
-        fs::create_dir(folder.path().join("work")).unwrap();
+        fs::create_dir(folder.path().join("here")).unwrap();
         fs::create_dir(folder.path().join("home")).unwrap();
         Self { folder }
     }
 
     /// The folder in which the program runs.
     pub fn dir(&self) -> PathBuf {
-        self.folder.path().join("work")
+        self.folder.path().join("here")
     }
 
     /// `HOME` of the runs; state and config folders are the defaults under it.

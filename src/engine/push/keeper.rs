@@ -58,7 +58,11 @@ impl Keeper {
         match self.file.take() {
             // Whoever has taken over writes the record from now on.
             Some(_) if before.as_ref().is_err_and(|fault| fault.kind == Kind::Held) => before,
-            Some(file) => file.leave(record),
+            Some(file) => {
+                let record = record.clone();
+                let left = tokio::task::spawn_blocking(move || file.leave(&record)).await;
+                left.map_err(|e| Fault::new(Kind::Other, format!("saving the record failed: {e}")))?
+            }
             None => before,
         }
     }

@@ -86,6 +86,25 @@ fn killed_at_every_point_of_the_end() {
     }
 }
 
+/// Somebody clears the server's own folder away while it runs.
+#[test]
+fn an_upload_whose_files_were_removed_is_gone() {
+    let world = World::new();
+    let server = Receiver::start(&world);
+    let (bytes, own) = (content(31, 3 * CHUNK), key());
+    let mut talk = server.talk();
+    let upload = talk.begin("/", "f", bytes.len() as u64, CHUNK, json!({"key": own})).is(201).upload();
+    talk.chunk(&upload, 0, &bytes[..CHUNK as usize]).is(204);
+    std::fs::remove_dir_all(server.path(".onward")).unwrap();
+    talk.chunk(&upload, 1, &bytes[CHUNK as usize..2 * CHUNK as usize]).refuses(404, "unknown-upload");
+    talk.ask(&format!("GET {upload}"), b"").refuses(404, "unknown-upload");
+    // Begun anew, with the same key, it goes through.
+    let upload = talk.begin("/", "f", bytes.len() as u64, CHUNK, json!({"key": own})).is(201).upload();
+    send_all(&mut talk, &upload, &bytes);
+    talk.complete(&upload, &bytes).is(201);
+    assert_eq!(server.read("f"), bytes);
+}
+
 #[test]
 fn uploads_expire() {
     let world = World::new();
@@ -237,7 +256,7 @@ fn clients_that_vanish() {
 fn a_power_cut_loses_no_acknowledged_byte() {
     let world = World::new();
     let log = world.beside("disk.log");
-    let server = Receiver::setup_at(&world, "work").env("ONWARD_DISK_LOG", &log.to_string_lossy()).start();
+    let server = Receiver::setup_at(&world, "here").env("ONWARD_DISK_LOG", &log.to_string_lossy()).start();
     let bytes = content(24, 6 * CHUNK + 9);
     let size = bytes.len() as u64;
     let more = json!({"key": key()});
@@ -257,7 +276,7 @@ fn a_power_cut_loses_no_acknowledged_byte() {
         for luck in [Luck::None, Luck::Names, Luck::Some(at as u64), Luck::All] {
             let other = World::new();
             rebuild(&other, &after_power_cut(&steps[..at], luck));
-            let server = Receiver::setup_at(&other, "work").start();
+            let server = Receiver::setup_at(&other, "here").start();
             let status = server.talk().begin("/", "f", size, CHUNK, more.clone()).is(200).json();
             let have = ByteSet::parse(status["have"].as_str().unwrap()).unwrap();
             assert_eq!(have.prefix(), chunks, "after {at} steps, luck {luck:?}: {status}");
@@ -269,7 +288,7 @@ fn a_power_cut_loses_no_acknowledged_byte() {
     for luck in [Luck::None, Luck::Names, Luck::All] {
         let other = World::new();
         rebuild(&other, &after_power_cut(&steps[..end], luck));
-        let server = Receiver::setup_at(&other, "work").start();
+        let server = Receiver::setup_at(&other, "here").start();
         assert_eq!(server.read("f"), bytes, "luck {luck:?}");
         let again = server.talk().begin("/", "f", size, CHUNK, more.clone());
         assert_eq!(again.is(200).json()["state"], "complete", "luck {luck:?}");
