@@ -170,8 +170,10 @@ impl<'a> Stage<'a> {
 
     fn serve(&self) -> Result<Server, Fault> {
         let folder = text(&self.path("served"));
-        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0", "--min-free", "0", "--until-stdin-ends", &folder]);
-        let mut process = Running(start(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()))?);
+        let mut command =
+            self.command(&["serve", "--listen", "127.0.0.1:0", "--min-free", "0", "--until-stdin-ends", &folder]);
+        let mut process =
+            Running(start(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()))?);
         let mut url = String::new();
         if let Some(out) = process.0.stdout.take() {
             let _ = BufReader::new(out).read_line(&mut url);

@@ -300,7 +300,10 @@ mod tests {
         let now = Record { updated: std::time::SystemTime::now(), ..record.clone() };
         assert!(is_alive(&now, &owner(host, own, boot)));
         #[cfg(target_os = "linux")]
-        assert!(!is_alive(&record, &owner(host, own, boot)), "this process is younger than the record: a number used again");
+        assert!(
+            !is_alive(&record, &owner(host, own, boot)),
+            "this process is younger than the record: a number used again"
+        );
         assert!(!is_alive(&now, &owner(host, own, "another")));
         assert!(!is_alive(&now, &owner(host, 0x3fff_fff0, boot)));
         assert!(!is_alive(&record, &owner("elsewhere", own, boot)), "its record is old");

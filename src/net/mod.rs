@@ -12,8 +12,8 @@ pub use access::{Access, login_hint};
 pub use body::{Body, Gauge};
 pub use words::shown;
 
-use crate::fault::{Fault, Kind};
 use crate::event::Observer;
+use crate::fault::{Fault, Kind};
 use body::{Outgoing, while_moving};
 use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};

@@ -11,8 +11,8 @@ mod table;
 mod terminal;
 mod words;
 
-pub use table::Row;
 pub use crate::event::NO_FILE;
+pub use table::Row;
 pub use words::clean;
 
 use crate::event::{Event, FileId, Observer};
