@@ -121,7 +121,7 @@ impl Place {
         let name = self.data.file_name().unwrap_or_default().to_string_lossy();
         let name = name.strip_suffix(DATA_SUFFIX).unwrap_or(&name);
         let called = |ending: &str| self.data.with_file_name(format!("{name}{ending}{DATA_SUFFIX}"));
-        match disk::with_suffix(&called(".old"), ".toml").exists() {
+        match disk::with_suffix(&called(".old"), ".toml").try_exists().unwrap_or(true) {
             true => called(".parked"),
             false => called(".old"),
         }
