@@ -19,13 +19,14 @@ use std::time::Duration;
 /// A larger config, header, token or URL list file than this is refused, in bytes.
 const MAX_TEXT: u64 = 64 << 20;
 /// The settings that the config file and `ONWARD_*` variables may give.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "buffer",
     "cacert",
     "chunk-size",
     "connect-timeout",
     "stall-timeout",
     "connections",
+    "interop",
     "jobs",
     "limit-rate",
     "max-time",
@@ -257,6 +258,7 @@ impl<'a> Layers<'a> {
             manner: Manner {
                 protocol,
                 metadata: flags.metadata.iter().map(|pair| metadata(pair)).collect::<Result<_, _>>()?,
+                interop: self.pick(None, "interop", interop)?.unwrap_or_default(),
                 connections,
             },
             work: self.work(flags.connections, flags.jobs, flags.chunk_size, false)?,

@@ -4,6 +4,7 @@ use super::Secret;
 use crate::digest::Digest;
 use crate::disk::shown;
 use crate::fault::{Fault, Kind};
+use crate::wire::rufh::Interop;
 use std::net::SocketAddr;
 use std::path::Path;
 use url::Url;
@@ -49,6 +50,12 @@ pub fn remote_name(dest: &Url, source: &Path, name: Option<&str>) -> Result<Url,
     }
     url.path_segments_mut().map_err(|()| usage("the destination has no path"))?.pop_if_empty().extend(name.split('/'));
     Ok(url)
+}
+
+/// Interop numbers of the IETF's drafts, the newest first: `10, 8, 6`.
+pub fn interop(text: &str) -> Result<Vec<Interop>, &'static str> {
+    let numbers: Option<Vec<Interop>> = text.split(',').map(|one| one.trim().parse().ok().map(Interop)).collect();
+    numbers.ok_or("numbers of drafts are wanted, as in 10, 8, 6")
 }
 
 /// `KEY=VALUE`, or a key alone.

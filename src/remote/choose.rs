@@ -1,11 +1,12 @@
 //! Which protocol it is: what an earlier run has begun by, what the user asks for, what the server announces. This is
 //! the one place where that is decided; nobody else asks.
 
-use super::{Announced, Destination, Remote, Session, dav, folder, handshake, tus, up2k};
+use super::{Announced, Destination, Remote, Session, dav, folder, handshake, rufh, tus, up2k};
 use crate::fault::{Fault, Kind};
 use crate::memory::shelves::Shelves;
 use crate::net::{Lane, Net, Request, Response, login_hint};
 use crate::wire::retry_after;
+use crate::wire::rufh::Interop;
 use http::HeaderMap;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -21,6 +22,8 @@ pub enum Protocol {
     Handshake,
     /// tus 1.0.0.
     Tus,
+    /// The IETF's resumable upload, a draft.
+    Ietf,
     /// copyparty's up2k.
     Up2k,
     /// `PATCH` with `X-Update-Range`: SabreDAV, dufs.
@@ -33,13 +36,15 @@ pub enum Protocol {
 
 impl Protocol {
     /// All of them, in the order in which they are preferred where a server speaks several.
-    pub const ALL: [Self; 6] = [Self::Handshake, Self::Tus, Self::Up2k, Self::Patch, Self::PutRange, Self::Put];
+    pub const ALL: [Self; 7] =
+        [Self::Handshake, Self::Tus, Self::Ietf, Self::Up2k, Self::Patch, Self::PutRange, Self::Put];
 
     /// Its name: on the command line, in records and for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Handshake => handshake::NAME,
             Self::Tus => tus::NAME,
+            Self::Ietf => rufh::NAME,
             Self::Up2k => up2k::NAME,
             Self::Patch => dav::PATCH,
             Self::PutRange => dav::PUT_RANGE,
@@ -57,6 +62,7 @@ impl Protocol {
         match self {
             Self::Handshake => handshake::announced(fields),
             Self::Tus => tus::announced(fields),
+            Self::Ietf => rufh::announced(fields),
             // File servers announce less than is needed to know: they are tried when nothing better is announced.
             Self::Up2k | Self::Patch | Self::PutRange | Self::Put => false,
         }
@@ -80,6 +86,8 @@ pub struct Manner {
     pub protocol: Wish,
     /// What is told of the files beside their name and type (`--metadata`).
     pub metadata: Vec<(String, String)>,
+    /// The drafts of the IETF's protocol to try, the newest first; those known here when empty.
+    pub interop: Vec<Interop>,
     /// Connections a file, where a number is asked for: a protocol that has to be begun in several pieces to use them is
     /// begun so only where they are wanted.
     pub connections: Option<u32>,
@@ -124,6 +132,7 @@ impl Remotes {
         let (net, manner) = (self.net.clone(), self.manner.clone());
         Ok(match protocol {
             Protocol::Handshake => Rc::new(handshake::Handshake::new(net, destination, &announced)?),
+            Protocol::Ietf => Rc::new(rufh::Ietf::new(net, destination, &manner, &announced.fields, saved)),
             Protocol::Tus => Rc::new(tus::Tus::new(net, destination, manner, &announced.fields, saved)),
             Protocol::Up2k => Rc::new(up2k::Up2k::new(net, destination, &announced)?),
             Protocol::Patch | Protocol::PutRange | Protocol::Put => {

@@ -26,7 +26,9 @@ use url::Url;
 mod answer;
 mod choose;
 pub mod dav;
+mod endpoint;
 pub mod handshake;
+pub mod rufh;
 pub mod tus;
 pub mod up2k;
 

@@ -65,6 +65,9 @@ impl Pieces {
     /// The terms have changed: what was learned of the line holds, the time a piece may take is theirs.
     pub fn retune(&mut self, terms: &Terms) {
         self.time = piece_time(terms);
+        self.cap = self.cap.min(*terms.part.end());
+        self.floor = LEAST_PIECE.clamp(*terms.part.start(), *terms.part.end());
+        self.set(self.size);
     }
 
     fn set(&mut self, size: u64) {

@@ -4,33 +4,13 @@
 use super::{LEAST_SPLIT, MOST_SPLIT, Tus};
 use crate::fault::{Fault, Kind};
 use crate::remote::answer::Answered;
-use crate::remote::{Closed, Destination, Held, Manifest, Session, Standing, State};
+use crate::remote::endpoint::{BY_PATH, name_at};
+use crate::remote::{Closed, Held, Manifest, Session, Standing, State};
 use crate::wire::tus::{self as wire, Concat, Metadata};
 use http::Method;
 use http::header::{HeaderName, LOCATION};
 use std::time::SystemTime;
 use url::Url;
-
-/// The folder below which SeaweedFS takes uploads by the path that the file will have.
-const BY_PATH: &str = "/.tus/";
-
-/// The URLs at which an upload to `destination` may be made, the likeliest first. Uploads are made at one URL, whatever
-/// the files are called: at the destination as it was given, or at its folder where it ends in a file's name.
-pub fn endpoints(destination: &Destination) -> Vec<Url> {
-    let url = &destination.url;
-    if url.path().contains(BY_PATH) {
-        return vec![url.clone()];
-    }
-    let folder = crate::remote::folder(url).unwrap_or_else(|_| url.clone());
-    let base = destination.base.as_ref().unwrap_or(url);
-    let names_file = url.path_segments().and_then(|mut parts| parts.next_back()).is_some_and(|name| name.contains('.'));
-    let mut all = match base == url && names_file {
-        true => vec![folder, url.clone()],
-        false => vec![base.clone(), folder],
-    };
-    all.dedup();
-    all
-}
 
 /// Where the complete file of an upload made by its path shows, on a server whose uploads are gone once complete.
 pub fn file_of(url: &Url) -> Option<Url> {
@@ -53,7 +33,12 @@ impl Tus {
             return Ok((session, opened(0)));
         }
         self.split.set(Some(false));
-        let (answer, url, endpoint) = self.make(session, manifest, manifest.layout.length(), None).await?;
+        let made = match self.make(session, manifest, manifest.layout.length(), None).await {
+            // A file of that name is there.
+            Err(fault) if fault.status == Some(409) => return Ok((session.clone(), State::Taken(None, fault))),
+            other => other?,
+        };
+        let (answer, url, endpoint) = made;
         let offset = wire::offset(&answer.fields).unwrap_or(0).min(manifest.layout.length());
         let session = begun(session, &answer, &endpoint).with("upload", url.as_str());
         Ok((session, opened(offset)))
@@ -131,8 +116,12 @@ impl Tus {
             Manifest { name: session.text("name").unwrap_or_default().into(), ..Manifest::of(self.layout()) };
         match self.make(session, &manifest, self.layout().length(), Some(&whole)).await {
             Ok((_, url, _)) => {
+                let counted = matches!(self.look(url.clone(), self.layout().length()).await, Ok(Some(offset)) if offset == self.layout().length());
+                let shows = counted || matches!(self.settled_elsewhere(session).await, Ok(State::Done(_)));
                 let place = file_of(&self.destination.url).unwrap_or(url);
-                Ok(Closed::Published(self.published(place)))
+                let mut published = self.published(place);
+                published.shows = published.shows.filter(|_| shows);
+                Ok(Closed::Published(published))
             }
             Err(fault) if fault.kind == Kind::Network => Ok(Closed::Ambiguous(fault)),
             Err(fault) => Err(fault
@@ -184,11 +173,7 @@ impl Tus {
 
     /// What is told of the file: its name, its type, and what the user says.
     fn metadata(&self, session: &Session, endpoint: &Url, manifest: &Manifest) -> Metadata {
-        let own = manifest.name.clone();
-        // At a file's own URL the name in it is the endpoint's, unless files are made by their path.
-        let told = crate::remote::name(&self.destination.url).ok();
-        let by_path = endpoint.path().contains(BY_PATH);
-        let name = told.filter(|_| by_path || *endpoint != self.destination.url).unwrap_or(own);
+        let name = name_at(endpoint, &self.destination, &manifest.name);
         let mut metadata = Metadata::default();
         metadata.set("filetype", crate::wire::media_type::of_name(&name));
         metadata.set("filename", name);

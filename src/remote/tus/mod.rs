@@ -91,7 +91,7 @@ impl Tus {
         let best = CHECKSUMS.into_iter().find(|algorithm| abilities.checksums.contains(algorithm));
         let endpoint = saved.and_then(|session| session.text("endpoint")?.parse().ok());
         Self {
-            endpoints: endpoint.map_or_else(|| create::endpoints(&destination), |endpoint| vec![endpoint]),
+            endpoints: endpoint.map_or_else(|| super::endpoint::endpoints(&destination), |endpoint| vec![endpoint]),
             checksum: Cell::new(best.filter(|_| abilities.has(Extension::Checksum))),
             split: Cell::new(saved.map(|session| session.0.contains_key("parts"))),
             layout: Cell::default(),
