@@ -20,6 +20,8 @@ pub struct Shelf {
     _nginx: Option<Nginx>,
     base: String,
     root: PathBuf,
+    /// The size of its chunks, where it leaves no choice.
+    pub chunk: Option<u64>,
 }
 
 impl Shelf {
@@ -74,7 +76,7 @@ pub fn apache(world: &World) -> Option<Shelf> {
         command.arg("-f").arg(folder.join("conf")).arg("-DFOREGROUND");
         command
     });
-    Some(Shelf { base: server.url("/dav"), _server: Some(server), _nginx: None, root })
+    Some(Shelf { base: server.url("/dav"), _server: Some(server), _nginx: None, root, chunk: None })
 }
 
 /// lighttpd with mod_webdav, told to honour Content-Range.
@@ -99,7 +101,7 @@ pub fn lighttpd(world: &World) -> Option<Shelf> {
         command.arg("-D").arg("-f").arg(folder.join("conf"));
         command
     });
-    Some(Shelf { base: server.url("/dav"), _server: Some(server), _nginx: None, root })
+    Some(Shelf { base: server.url("/dav"), _server: Some(server), _nginx: None, root, chunk: None })
 }
 
 /// `rclone serve webdav`.
@@ -123,7 +125,7 @@ pub fn rclone(world: &World) -> Option<Shelf> {
         command.env("HOME", world.home());
         command
     });
-    Some(Shelf { base: server.url(""), _server: Some(server), _nginx: None, root })
+    Some(Shelf { base: server.url(""), _server: Some(server), _nginx: None, root, chunk: None })
 }
 
 /// nginx's dav module, which does not speak WebDAV beyond `PUT` and its like.
@@ -132,7 +134,7 @@ fn nginx(world: &World) -> Option<Shelf> {
     let root = nginx.file("dav");
     std::fs::create_dir_all(&root).unwrap();
     std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o777)).unwrap();
-    Some(Shelf { base: nginx.url("/dav"), _server: None, _nginx: Some(nginx), root })
+    Some(Shelf { base: nginx.url("/dav"), _server: None, _nginx: Some(nginx), root, chunk: None })
 }
 
 /// copyparty at `address`, over the folder `root`.
@@ -150,7 +152,28 @@ pub fn copyparty(world: &World) -> Option<Shelf> {
     let root = open_folder(world, "copyparty");
     let log = world.beside("copyparty.log");
     let server = Server::start(&log, |address| party(&program, world, &root, address));
-    Some(Shelf { base: server.url(""), _server: Some(server), _nginx: None, root })
+    Some(Shelf { base: server.url(""), _server: Some(server), _nginx: None, root, chunk: Some(MIB) })
+}
+
+/// dufs, which has to be compiled.
+pub fn dufs(world: &World) -> Option<Shelf> {
+    let program = python("cargo", "dufs")?;
+    let root = open_folder(world, "dufs");
+    let server = Server::start(&world.beside("dufs.log"), |address| {
+        let mut command = Command::new(&program);
+        command.args(["-A", "-b", "127.0.0.1", "-p", &address.port().to_string()]).arg(&root);
+        command
+    });
+    Some(Shelf { base: server.url(""), _server: Some(server), _nginx: None, root, chunk: None })
+}
+
+/// All that is asked of a server that takes pieces.
+pub fn all(world: &World, shelf: &Shelf, protocol: &str) {
+    sizes(world, shelf, protocol);
+    kills(world, shelf, true);
+    taken(world, shelf);
+    changed(world, shelf);
+    cancelled(world, shelf);
 }
 
 fn upload(world: &World, url: &str, more: &[&str]) -> Onward {
@@ -265,22 +288,14 @@ fn cancelled(world: &World, shelf: &Shelf) {
 fn apache_by_put_with_content_range() {
     let world = World::new();
     let Some(shelf) = apache(&world) else { return };
-    sizes(&world, &shelf, "put-range");
-    kills(&world, &shelf, true);
-    taken(&world, &shelf);
-    changed(&world, &shelf);
-    cancelled(&world, &shelf);
+    all(&world, &shelf, "put-range");
 }
 
 #[test]
 fn lighttpd_by_put_with_content_range() {
     let world = World::new();
     let Some(shelf) = lighttpd(&world) else { return };
-    sizes(&world, &shelf, "put-range");
-    kills(&world, &shelf, true);
-    taken(&world, &shelf);
-    changed(&world, &shelf);
-    cancelled(&world, &shelf);
+    all(&world, &shelf, "put-range");
 }
 
 #[test]
@@ -315,9 +330,5 @@ fn nginx_by_plain_put_in_place() {
 fn copyparty_by_up2k() {
     let world = World::new();
     let Some(shelf) = copyparty(&world) else { return };
-    sizes(&world, &shelf, "up2k");
-    kills(&world, &shelf, true);
-    taken(&world, &shelf);
-    changed(&world, &shelf);
-    cancelled(&world, &shelf);
+    all(&world, &shelf, "up2k");
 }

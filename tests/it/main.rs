@@ -26,13 +26,17 @@ mod nginx;
 mod origin;
 #[allow(dead_code)]
 mod peer;
+mod patch;
 mod receiver;
+mod remote;
 mod report;
 mod serve;
 mod serve_ietf;
 mod serve_tus;
 #[allow(dead_code)]
 mod servers;
+#[allow(dead_code)]
+mod shelf_peer;
 mod status;
 mod stopping;
 mod upload;

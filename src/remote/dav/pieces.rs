@@ -358,6 +358,7 @@ impl Remote for Pieces {
 
     fn abandon<'a>(&'a self, session: &'a Session) -> Answer<'a, ()> {
         Box::pin(async move {
+            self.there.set(None);
             match session.text("upload") {
                 Some(_) => self.shelf.remove(&self.shelf.told(session)?).await,
                 None => Ok(()),
