@@ -24,9 +24,9 @@ mod handshake;
 mod nginx;
 #[allow(dead_code)]
 mod origin;
+mod patch;
 #[allow(dead_code)]
 mod peer;
-mod patch;
 mod receiver;
 mod remote;
 mod report;

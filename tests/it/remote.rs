@@ -111,7 +111,8 @@ impl<'a> Hand<'a> {
     /// Of a file that is said to have `told` bytes.
     async fn lying(world: &World, target: &'a dyn Target, name: &'static str, length: u64, told: u64) -> Self {
         // Equal content under two names would be one upload to some.
-        let content = Content::random(name.bytes().fold(length, |seed, byte| seed.wrapping_mul(31) + u64::from(byte)), length);
+        let content =
+            Content::random(name.bytes().fold(length, |seed, byte| seed.wrapping_mul(31) + u64::from(byte)), length);
         let path = world.path(name);
         content.write_to(&path);
         let remote = connect(target, name, None).await;
@@ -159,10 +160,13 @@ impl<'a> Hand<'a> {
 
     /// The parts that the terms allow: halves of chunks.
     fn parts(&self) -> Vec<ByteRange> {
-        let half = (self.layout.chunk_size() / 2).clamp(*self.remote.terms().part.start(), *self.remote.terms().part.end());
+        let half =
+            (self.layout.chunk_size() / 2).clamp(*self.remote.terms().part.start(), *self.remote.terms().part.end());
         let chunks = self.layout.split(ByteRange::new(0, self.content.len()));
         let halves = |chunk: ByteRange| {
-            (chunk.start..chunk.end).step_by(half as usize).map(move |at| ByteRange::new(at, at.saturating_add(half).min(chunk.end)))
+            (chunk.start..chunk.end)
+                .step_by(half as usize)
+                .map(move |at| ByteRange::new(at, at.saturating_add(half).min(chunk.end)))
         };
         chunks.flat_map(halves).collect()
     }
@@ -199,9 +203,15 @@ impl<'a> Hand<'a> {
     /// Closes, and fails unless the content is published.
     async fn arrives(&self) {
         let digest = self.content.hashed(Algorithm::Crc64Nvme);
-        let Closed::Published(published) = self.close_as(digest).await else { panic!("{} is not published", self.name) };
+        let Closed::Published(published) = self.close_as(digest).await else {
+            panic!("{} is not published", self.name)
+        };
         assert!(published.place.path().ends_with(self.name), "{}", published.place);
-        assert!(self.target.stored(self.name).as_deref() == Some(&self.content.bytes()), "{} is not the content", self.name);
+        assert!(
+            self.target.stored(self.name).as_deref() == Some(&self.content.bytes()),
+            "{} is not the content",
+            self.name
+        );
         let again = self.remote.held(&self.session).await.unwrap();
         assert!(matches!(again, State::Done(_)), "a finished upload keeps answering: {again:?}");
     }
@@ -292,7 +302,8 @@ async fn stopped_and_reopened(world: &World, target: &dyn Target) {
     assert!(held(&standing.held).is_none_or(|held| held == sent), "{standing:?}, {sent} were stored");
     if let Some(digests) = hand.remote.digests() {
         let told = digests.digests(&hand.session, &onward::byteset::ByteSet::parse("0-4").unwrap()).await.unwrap();
-        let sum = |index: u64| (index, Crc::of(&hand.content.part(index * target.chunk(), (index + 1) * target.chunk())).sum);
+        let sum =
+            |index: u64| (index, Crc::of(&hand.content.part(index * target.chunk(), (index + 1) * target.chunk())).sum);
         assert_eq!(told, [sum(0), sum(1)], "the digests of the chunks held whole");
     }
     hand.put_all(&parts[5..]).await;
@@ -309,7 +320,10 @@ async fn a_lying_size(world: &World, target: &dyn Target) {
     hand.put_all(&chunks).await;
     let closed = hand.close_as(hand.content.hashed(Algorithm::Crc64Nvme)).await;
     let Closed::Missing(missing) = closed else { panic!("what never came is not missed: {closed:?}") };
-    assert_eq!(missing.runs().collect::<Vec<_>>(), [ByteRange::new(5 * target.chunk(), target.length() + 2 * target.chunk())]);
+    assert_eq!(
+        missing.runs().collect::<Vec<_>>(),
+        [ByteRange::new(5 * target.chunk(), target.length() + 2 * target.chunk())]
+    );
     hand.unpublished();
 }
 

@@ -145,7 +145,9 @@ fn act(
         "PATCH" => status(patch(desk.files.get_mut(name), flavour, fields, body)),
         "MOVE" => {
             let to = fields.get("destination")?.splitn(4, '/').nth(3)?.to_string();
-            if flavour != Flavour::Dufs && fields.get("overwrite").is_some_and(|o| o == "F") && desk.files.contains_key(&to)
+            if flavour != Flavour::Dufs
+                && fields.get("overwrite").is_some_and(|o| o == "F")
+                && desk.files.contains_key(&to)
             {
                 return status(412);
             }
