@@ -9,7 +9,6 @@ use crate::world::{Content, World};
 use onward::chunk::{ByteRange, Layout};
 use onward::digest::{Algorithm, Crc, Digest, Hasher};
 use onward::net::{Access, Gauge, Net};
-use onward::record::IfExists;
 use onward::remote::{self, Closed, Destination, Held, Manifest, Order, Part, Put, Remote, Remotes, Session, State};
 use std::fs::File;
 use std::rc::Rc;

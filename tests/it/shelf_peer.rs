@@ -82,11 +82,13 @@ fn answer(stream: &TcpStream, flavour: Flavour, desk: &Mutex<Desk>) -> Option<()
     let mut body = Vec::with_capacity(length);
     let _ = reader.by_ref().take(length as u64).read_to_end(&mut body);
     let whole = body.len() == length;
-    let (name, query) = path.trim_start_matches('/').split_once('?').unwrap_or((path.trim_start_matches('/'), ""));
+    let path = path.trim_start_matches('/');
+    let (name, query) = path.split_once('?').unwrap_or((path, ""));
+    let asked = Asked { method: &method, name, query, fields: &fields, body: &body, whole };
     let mut desk = desk.lock().unwrap();
     desk.asked.push(format!("{method} {name}"));
     desk.received += body.len() as u64;
-    let reply = act(&mut desk, flavour, &method, (name, query), &fields, &body, whole);
+    let reply = act(&mut desk, flavour, &asked);
     let lost = desk.lose.get_mut(&method).filter(|left| **left > 0 && whole);
     if let Some(left) = lost {
         *left -= 1;
@@ -107,15 +109,19 @@ fn answer(stream: &TcpStream, flavour: Flavour, desk: &Mutex<Desk>) -> Option<()
     Some(())
 }
 
-fn act(
-    desk: &mut Desk,
-    flavour: Flavour,
-    method: &str,
-    (name, query): (&str, &str),
-    fields: &BTreeMap<String, String>,
-    body: &[u8],
+/// One request.
+struct Asked<'a> {
+    method: &'a str,
+    name: &'a str,
+    query: &'a str,
+    fields: &'a BTreeMap<String, String>,
+    body: &'a [u8],
+    /// Whether all of the content came.
     whole: bool,
-) -> Option<Reply> {
+}
+
+fn act(desk: &mut Desk, flavour: Flavour, asked: &Asked) -> Option<Reply> {
+    let Asked { method, name, query, fields, body, whole } = *asked;
     let status = |status: u16| Some((status, Vec::new(), Vec::new()));
     match method {
         "OPTIONS" => {
