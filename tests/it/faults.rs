@@ -16,6 +16,8 @@ struct Shared {
     /// What each next connection suffers; the last entry stays.
     fates: Mutex<Vec<Fate>>,
     streams: Mutex<Vec<TcpStream>>,
+    /// Where the next connections are led; the last entry stays.
+    servers: Mutex<Vec<SocketAddr>>,
     refusing: AtomicBool,
     stalled: AtomicBool,
     stopping: AtomicBool,
@@ -93,7 +95,7 @@ impl Proxy {
     pub fn before(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { servers: Mutex::new(vec![server]), ..Shared::default() });
         std::thread::spawn({
             let shared = shared.clone();
             move || {
@@ -105,6 +107,10 @@ impl Proxy {
                         reset(&client);
                         continue;
                     }
+                    let server = {
+                        let mut servers = shared.servers.lock().unwrap();
+                        if servers.len() > 1 { servers.remove(0) } else { servers[0] }
+                    };
                     if let Ok(upstream) = TcpStream::connect(server) {
                         join(client, upstream, &shared);
                     }
@@ -118,6 +124,11 @@ impl Proxy {
     pub fn next(&self, fates: impl IntoIterator<Item = Fate>) -> &Self {
         *self.shared.fates.lock().unwrap() = fates.into_iter().collect();
         self
+    }
+
+    /// Where the next connections are led, one after the other; the last server is that of all that follow.
+    pub fn lead_to(&self, servers: impl IntoIterator<Item = SocketAddr>) {
+        *self.shared.servers.lock().unwrap() = servers.into_iter().collect();
     }
 
     /// New connections are reset at once, or no longer.
@@ -178,6 +189,8 @@ fn join(client: TcpStream, server: TcpStream, shared: &Arc<Shared>) {
         if fates.len() > 1 { fates.remove(0) } else { fates.first().copied().unwrap_or_default() }
     };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    // What lies in the kernel when a connection ends counts as passed: little of it keeps the counts honest.
+    let _ = rustix::net::sockopt::set_socket_send_buffer_size(&client, 64 << 10);
     let streams = [client.try_clone(), server.try_clone()];
     shared.streams.lock().unwrap().extend(streams.into_iter().flatten());
     let (Ok(client_in), Ok(server_in)) = (client.try_clone(), server.try_clone()) else { return };
