@@ -69,9 +69,11 @@ pub struct Serve {
     #[arg(long, value_name = "NAME")]
     pub allow_host: Vec<String>,
 
-    /// Let pages of this origin (as in `https://example.org`) send requests; `*` for any
-    #[arg(long, value_name = "ORIGIN")]
-    pub allow_origin: Vec<String>,
+    /// Let browser pages of this origin (as in `https://example.org`) up- and download; repeatable
+    ///
+    /// `*` lets all pages, and is taken only together with a token.
+    #[arg(long, alias = "allow-origin", value_name = "ORIGIN")]
+    pub cors: Vec<String>,
 
     /// Stop when stdin ends, so that no server outlives the process that started it
     #[arg(long, hide = true)]

@@ -310,7 +310,7 @@ impl<'a> Layers<'a> {
             base_path: parse_base_path(flags.base_path.as_deref().unwrap_or("/"))?,
             expire: flags.expire.unwrap_or(Duration::from_secs(7 * 24 * 3600)),
             hosts: flags.allow_host,
-            origins: flags.allow_origin,
+            origins: flags.cors,
             until_stdin_ends: flags.until_stdin_ends,
         })
     }

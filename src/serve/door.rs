@@ -83,7 +83,7 @@ impl Door {
             true => Ok(()),
             false => {
                 let problem = Problem::new(Reason::ForeignOrigin, "a page of another origin sent this request");
-                Err(Box::new(reply::problem(&problem.hint("start the server with --allow-origin and that origin"))))
+                Err(Box::new(reply::problem(&problem.hint("start the server with --cors and that origin"))))
             }
         }
     }

@@ -31,7 +31,7 @@ use connection::Inbound;
 use door::Door;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, VARY,
 };
 use http::request::Parts;
 use http::{Method, StatusCode};
@@ -122,6 +122,11 @@ impl Server {
         if options.tokens.is_empty() && !options.listen.ip().is_loopback() {
             return Err(Fault::new(Kind::Usage, "other machines can connect, so a token is needed")
                 .hint("give --token-file or ONWARD_SERVE_TOKEN, or listen on 127.0.0.1"));
+        }
+        if options.tokens.is_empty() && options.origins.iter().any(|origin| origin == "*") {
+            let text = "`--cors '*'` lets every page that anybody visits read and write here, so a token is needed";
+            return Err(Fault::new(Kind::Usage, text)
+                .hint("give --token-file or ONWARD_SERVE_TOKEN, or name the page's origin"));
         }
         if options.tls.is_none() && !options.listen.ip().is_loopback() {
             let text =
@@ -263,11 +268,7 @@ impl Site {
         if let Some(origin) = self.door.foreign_page(request) {
             field(&mut reply, ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             field(&mut reply, VARY, "Origin");
-            field(
-                &mut reply,
-                ACCESS_CONTROL_EXPOSE_HEADERS,
-                "*, Location, Retry-After, Onward-Handshake, Onward-Limits",
-            );
+            field(&mut reply, ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         }
         reply
     }
@@ -303,8 +304,8 @@ impl Site {
         }
         let mut reply = reply::empty(StatusCode::NO_CONTENT);
         field(&mut reply, ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-        let fields = "Authorization, Content-Type, Content-Range, Content-Digest, Onward-Replace, Range, If-Range";
-        field(&mut reply, ACCESS_CONTROL_ALLOW_HEADERS, fields);
+        field(&mut reply, ACCESS_CONTROL_ALLOW_HEADERS, SENDABLE);
+        field(&mut reply, ACCESS_CONTROL_MAX_AGE, "7200");
         Some(reply)
     }
 
@@ -371,3 +372,15 @@ fn method_meant(request: &Parts) -> Method {
 
 /// What the tree understands, and what the protocols add.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// The fields that pages of allowed origins may send. Named one by one: a browser does not count `Authorization` to `*`.
+const SENDABLE: &str = "Authorization, Content-Type, Content-Range, Content-Digest, Content-Disposition, \
+    Onward-Replace, Range, If-Range, If-None-Match, Prefer, Tus-Resumable, Upload-Length, Upload-Defer-Length, \
+    Upload-Offset, Upload-Metadata, Upload-Concat, Upload-Checksum, Upload-Complete, Upload-Incomplete, \
+    Upload-Draft-Interop-Version, X-HTTP-Method-Override, X-Requested-With, X-Request-ID";
+
+/// The fields of replies that such pages may read.
+const EXPOSED: &str = "Location, Content-Location, Content-Range, ETag, Retry-After, Repr-Digest, Onward-Handshake, \
+    Onward-Limits, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm, Upload-Length, \
+    Upload-Defer-Length, Upload-Offset, Upload-Metadata, Upload-Concat, Upload-Expires, Upload-Complete, \
+    Upload-Incomplete, Upload-Limit, Upload-Draft-Interop-Version";

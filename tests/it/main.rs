@@ -14,6 +14,7 @@ mod download_sidecar;
 mod expired_links;
 
 mod cli;
+mod clients;
 mod fault_rows;
 // The world and its servers are offered to many test files; not every word of them is in use at every moment.
 #[allow(dead_code)]

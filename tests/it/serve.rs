@@ -205,9 +205,8 @@ fn every_path_wants_the_token() {
 #[test]
 fn foreign_hosts_and_origins() {
     let world = World::new();
-    let server = Receiver::setup(&world)
-        .args(["--allow-origin", "https://app.example", "--allow-host", "files.example"])
-        .start();
+    let server =
+        Receiver::setup(&world).args(["--cors", "https://app.example", "--allow-host", "files.example"]).start();
     server.put("f", b"abc");
     let own = format!("http://{}", server.address);
     server.ask("GET /f\nHost: evil.example").refuses(421, "foreign-host");
@@ -226,10 +225,23 @@ fn foreign_hosts_and_origins() {
     assert!(preflight.is(204).field("access-control-allow-methods").is_some_and(|methods| methods.contains("PUT")));
     let foreign = server.ask("OPTIONS /f\nOrigin: https://evil.example\nAccess-Control-Request-Method: PUT");
     assert_eq!(foreign.refuses(403, "foreign-origin").field("access-control-allow-origin"), None);
+    // Whatever the protocols of a page's uploader need.
+    let sendable = preflight.field("access-control-allow-headers").unwrap().to_ascii_lowercase();
+    for field in ["tus-resumable", "upload-offset", "upload-metadata", "upload-complete", "authorization"] {
+        assert!(sendable.split(", ").any(|one| one == field), "{field} in {sendable}");
+    }
+    let methods = preflight.field("access-control-allow-methods").unwrap();
+    assert!(["HEAD", "PATCH", "DELETE"].iter().all(|method| methods.contains(method)), "{methods}");
+    let create = "POST /\nOrigin: https://app.example\nTus-Resumable: 1.0.0\nUpload-Length: 1";
+    let readable = server.ask(create).is(201).field("access-control-expose-headers").unwrap().to_ascii_lowercase();
+    for field in ["location", "upload-offset", "upload-expires", "tus-resumable", "upload-limit"] {
+        assert!(readable.split(", ").any(|one| one == field), "{field} in {readable}");
+    }
+    // All pages of the world, but only with a token.
+    world.onward(["serve", "--listen", "127.0.0.1:0", "--cors", "*"]).run().exits(2).says("token");
     // A preflight carries no token, and tells nothing but what may be sent.
     drop(server);
-    let server =
-        Receiver::setup(&world).args(["--allow-origin", "https://app.example"]).env("ONWARD_SERVE_TOKEN", "t").start();
+    let server = Receiver::setup(&world).args(["--cors", "https://app.example"]).env("ONWARD_SERVE_TOKEN", "t").start();
     server.ask("OPTIONS /f\nOrigin: https://app.example\nAccess-Control-Request-Method: PUT").is(204);
     server.ask("OPTIONS /f\nOrigin: https://app.example").is(401);
 }
