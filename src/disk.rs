@@ -182,6 +182,19 @@ pub fn open_stream(path: &Path) -> Result<File, Fault> {
     OpenOptions::new().write(true).open(path).map_err(|e| fault("write to", path, &e))
 }
 
+/// Opens a file for writing that is no transfer's: emptied, with the mode that the user's mask leaves.
+pub fn create_plain(path: &Path) -> Result<File, Fault> {
+    OpenOptions::new().write(true).create(true).truncate(true).open(path).map_err(|e| fault("write to", path, &e))
+}
+
+/// Where a file's first hole begins, its length where it has none; `None` where that cannot be told.
+pub fn dense_prefix(file: &File) -> Option<u64> {
+    #[cfg(target_os = "linux")]
+    return rustix::fs::seek(file, rustix::fs::SeekFrom::Hole(0)).ok();
+    #[cfg(not(target_os = "linux"))]
+    return file.metadata().ok().map(|meta| meta.len());
+}
+
 /// Opens a regular file for reading.
 pub fn open_source(path: &Path) -> Result<File, Fault> {
     let flags = OFlags::NONBLOCK.bits() as i32;

@@ -59,6 +59,17 @@ pub struct Download {
     #[arg(long, value_name = "FILE|URL", conflicts_with = "checksum", value_hint = ValueHint::FilePath)]
     pub checksum_file: Option<String>,
 
+    /// Go on from the beginning that curl, wget or a browser left in FILE, after comparing samples (one URL only)
+    ///
+    /// FILE is copied, and stays as it is until the finished file takes its name. Without -o that is FILE's own, less
+    /// an ending such as .part or .crdownload.
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run", value_hint = ValueHint::FilePath)]
+    pub adopt: Option<PathBuf>,
+
+    /// Write the head of each reply to FILE, secrets masked
+    #[arg(short = 'D', long, value_name = "FILE|-", value_hint = ValueHint::FilePath)]
+    pub dump_header: Option<PathBuf>,
+
     /// Replace an existing file, once the new one is complete
     #[arg(long, conflicts_with = "no_clobber")]
     pub overwrite: bool,

@@ -5,6 +5,7 @@ mod cancel;
 mod completions;
 mod demo;
 mod download;
+mod probe;
 mod resume;
 mod serve;
 mod shared;
@@ -15,6 +16,7 @@ pub use cancel::Cancel;
 pub use completions::{Completions, Man};
 pub use demo::Demo;
 pub use download::Download;
+pub use probe::Probe;
 pub use resume::{Assume, Resume};
 pub use serve::Serve;
 pub use shared::{Link, ProgressStyle, Retries, Show, retries};
@@ -80,6 +82,13 @@ pub enum Command {
     /// How much is done, where it comes from or goes to, and whether a process is at it. Reads the records only: no
     /// network, no lock.
     Status(Status),
+    /// Say what a server can do for a download, without downloading
+    ///
+    /// Asks a few small questions: redirects, length, what names the version, whether ranges are honest, which
+    /// If-Range works, digests, HTTP versions and upload protocols. The last line says whether a broken download could be
+    /// gone on with. Exit 0 whatever that is.
+    #[command(after_long_help = exit_codes())]
+    Probe(Probe),
     /// Forget an unfinished transfer, here and at the server
     ///
     /// Tells the server, then removes the .partial and its record, and the .old.partial that starting over has left. An
@@ -107,6 +116,7 @@ impl Command {
             Self::Serve(flags) => Some(&flags.show),
             Self::Resume(flags) => Some(&flags.show),
             Self::Cancel(flags) => Some(&flags.show),
+            Self::Probe(flags) => Some(&flags.show),
             Self::Demo(flags) => Some(&flags.show),
             Self::Status(_) | Self::Completions(_) | Self::Man(_) => None,
         }

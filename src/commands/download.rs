@@ -3,7 +3,7 @@
 use super::fresh::UrlCommand;
 use super::run::{Deadline, block_on_until, policy};
 use super::signals::reader_gone;
-use super::{checksums, link};
+use super::{checksums, heads, link};
 use crate::config::{self, Fetch};
 use crate::disk;
 use crate::engine::Stop;
@@ -13,6 +13,7 @@ use crate::engine::pull::{self, Into, Tools, pull};
 use crate::event::{Event, FileId, Observer, Outcome};
 use crate::fault::{Fault, Kind};
 use crate::net::{self, Net};
+use crate::record::Existing;
 use crate::report;
 use crate::source::http::Http;
 use crate::source::{Answer, Ask, Source};
@@ -39,7 +40,11 @@ pub fn run(settings: config::Download, observer: &Arc<dyn Observer>, stop: &Stop
 
 async fn all(mut settings: config::Download, observer: Arc<dyn Observer>, stop: Stop) -> Result<(), Fault> {
     let deadline = Deadline::start(&settings.link, &stop);
-    let net = Rc::new(Net::new(link::options(&settings.link)).heard_by(&observer));
+    let mut net = Net::new(link::options(&settings.link)).heard_by(&observer);
+    if let Some(path) = &settings.heads {
+        net = net.telling(heads::writer(path, observer.clone())?);
+    }
+    let net = Rc::new(net);
     let tools = Tools {
         observer: observer.clone(),
         pace: Pace::new(settings.link.limit_rate),
@@ -96,12 +101,7 @@ async fn one(
     needs.extend(mask::has_secret(&url).then(|| "url".to_string()));
     let shown = net::shown(&url);
     let name = filename::of_url(&url);
-    let mut source = Http::new(net, url, access);
-    if let Some(command) = &settings.url_command {
-        let secrets = UrlCommand { command: command.clone(), observer: tools.observer.clone(), file };
-        source = source.renewed_by(Rc::new(secrets), !fetch.masked);
-    }
-    let source: Rc<dyn Source> = Rc::new(source);
+    let source = source(Http::new(net, url, access), settings, fetch, (file, tools));
     let target = target(settings, fetch);
     if settings.dry_run {
         return look(&*source, target.unwrap_or_else(|| settings.dir.join(&name))).await.map(|()| None);
@@ -127,6 +127,7 @@ async fn one(
             }
         };
     }
+    let existing = existing(settings, fetch, target.as_deref());
     let order = pull::Order {
         file,
         source,
@@ -138,13 +139,33 @@ async fn one(
         connections: settings.work.connections,
         checksum: fetch.checksum.clone(),
         checksum_by: fetch.checksum_by.clone(),
-        existing: fetch.existing,
+        existing,
         no_restart: settings.work.no_restart,
         remote_time: settings.remote_time,
         strict: settings.strict,
         trust: fetch.trust,
+        adopt: settings.adopt.clone(),
     };
     pull(tools, order).await.map(Some)
+}
+
+/// The source, with whoever gives a fresh URL when that one has expired.
+fn source(http: Http, settings: &config::Download, fetch: &Fetch, own: (FileId, &Tools)) -> Rc<dyn Source> {
+    let Some(command) = settings.url_command.clone() else { return Rc::new(http) };
+    let secrets = UrlCommand { command, observer: own.1.observer.clone(), file: own.0 };
+    Rc::new(http.renewed_by(Rc::new(secrets), !fetch.masked))
+}
+
+/// What to do about a file of that name. The beginning that is gone on from gives way to the finished file.
+fn existing(settings: &config::Download, fetch: &Fetch, target: Option<&Path>) -> Existing {
+    match (&settings.adopt, target) {
+        (Some(prefix), Some(path)) if is_one_file(prefix, path) => Existing::Replace,
+        _ => fetch.existing,
+    }
+}
+
+fn is_one_file(a: &Path, b: &Path) -> bool {
+    std::fs::canonicalize(a).is_ok_and(|a| std::fs::canonicalize(b).is_ok_and(|b| a == b))
 }
 
 /// Where it goes, if that was said.

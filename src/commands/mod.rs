@@ -6,8 +6,10 @@ mod completions;
 mod demo;
 pub mod download;
 mod fresh;
+mod heads;
 pub mod link;
 mod man;
+mod probe;
 mod resume;
 mod run;
 mod serve;
@@ -39,6 +41,7 @@ pub fn run(command: Command, report: &Arc<Report>, stop: Stop) -> Result<(), Fau
         Command::Resume(settings) => resume::run(settings, report, &stop),
         Command::Serve(settings) => serve::run(settings, observer, &stop),
         Command::Cancel(settings) => cancel::run(&settings, report, &stop),
+        Command::Probe(settings) => probe::run(&settings, &stop),
         Command::Status(settings) => status::run(&settings, &*observer),
         Command::Upload(settings) => {
             report.expect(settings.files.len() as u64);

@@ -77,6 +77,8 @@ fn plan(settings: Resume) -> Plan {
             files: Vec::new(),
             first: 0,
             dir: PathBuf::from("."),
+            adopt: None,
+            heads: None,
             url_command: settings.url_command.clone(),
             checksum_file: None,
             create_dirs: false,

@@ -1,7 +1,7 @@
 //! How settings are resolved: the flag, else `ONWARD_KEY` in the environment, else the config file, else the default.
 
 use super::parse::*;
-use super::{Cancel, ChecksumFile, Command, Demo, Download, Fetch, Progress, Resume, Secret, Send, Serve, Show};
+use super::{Cancel, ChecksumFile, Command, Demo, Download, Fetch, Probe, Progress, Resume, Secret, Send, Serve, Show};
 use super::{Status, Upload, Work};
 use crate::cli;
 use crate::disk::shown;
@@ -117,6 +117,7 @@ impl<'a> Layers<'a> {
             cli::Command::Upload(flags) => Command::Upload(self.upload(flags)?),
             cli::Command::Serve(flags) => Command::Serve(self.serve(flags)?),
             cli::Command::Resume(flags) => Command::Resume(self.resume(flags)?),
+            cli::Command::Probe(flags) => Command::Probe(self.probe(flags)?),
             cli::Command::Cancel(flags) => Command::Cancel(self.cancel(flags)?),
             cli::Command::Demo(flags) => Command::Demo(Demo { size: flags.size.unwrap_or(256 << 20) }),
             cli::Command::Status(flags) => {
@@ -171,24 +172,16 @@ impl<'a> Layers<'a> {
     }
 
     fn download(&self, flags: cli::Download) -> Result<Download, Fault> {
-        let mut given = flags.urls;
+        let mut given = flags.urls.clone();
         if let Some(list) = &flags.input {
             given.extend(lines(&self.read(list)?).map(str::to_string));
         }
         let urls = given.iter().map(|text| parse_url(text)).collect::<Result<Vec<_>, _>>()?;
-        let several = urls.len() != 1;
-        if several && flags.output.is_some() {
-            return Err(usage("-o names one file, and there is more than one URL").hint("use -d DIR"));
-        }
-        if several && flags.url_command.is_some() {
-            return Err(usage("--url-command belongs to one file, and there is more than one URL"));
-        }
-        if several && flags.checksum.is_some() {
-            return Err(usage("--checksum belongs to one file, and there is more than one URL"));
-        }
-        if flags.output.as_deref() == Some(Path::new("-")) && (flags.dir.is_some() || flags.remote_time) {
-            return Err(usage("-o - writes to stdout, which has neither a folder nor a time"));
-        }
+        fits_together(&flags, urls.len() != 1)?;
+        let output = match (flags.output, &flags.adopt) {
+            (None, Some(prefix)) => Some(adopted_name(prefix, flags.dir.is_some())?),
+            (output, _) => output,
+        };
         let buffer = self.pick(flags.buffer, "buffer", units::size)?.unwrap_or(super::BUFFER);
         if buffer == 0 {
             return Err(usage("a buffer holds at least one byte"));
@@ -198,7 +191,7 @@ impl<'a> Layers<'a> {
         let fetch = |url| Fetch {
             url,
             masked: false,
-            output: flags.output.clone(),
+            output: output.clone(),
             checksum: checksum.clone(),
             checksum_by: None,
             existing,
@@ -208,6 +201,8 @@ impl<'a> Layers<'a> {
             files: urls.into_iter().map(fetch).collect(),
             first: 0,
             dir: flags.dir.unwrap_or_else(|| PathBuf::from(".")),
+            adopt: flags.adopt,
+            heads: flags.dump_header,
             url_command: flags.url_command.map(Secret::new),
             checksum_file: flags.checksum_file.as_deref().map(|given| self.checksum_file(given)).transpose()?,
             create_dirs: flags.create_dirs,
@@ -284,6 +279,11 @@ impl<'a> Layers<'a> {
         })
     }
 
+    fn probe(&self, flags: cli::Probe) -> Result<Probe, Fault> {
+        let urls = flags.urls.iter().map(|text| parse_url(text)).collect::<Result<_, _>>()?;
+        Ok(Probe { urls, json: flags.json, speed: flags.speed, link: self.link(flags.link)? })
+    }
+
     fn cancel(&self, flags: cli::Cancel) -> Result<Cancel, Fault> {
         Ok(Cancel { paths: flags.paths, to: flags.to, trust: flags.trust, link: self.link(flags.link)? })
     }
@@ -341,6 +341,45 @@ impl<'a> Layers<'a> {
         let path = Path::new(given);
         Ok(ChecksumFile::Text { name: shown(path), text: self.read(path)? })
     }
+}
+
+/// Refuses flags of `download` that contradict each other, or that are of one file where there are `several`.
+fn fits_together(flags: &cli::Download, several: bool) -> Result<(), Fault> {
+    if several && flags.output.is_some() {
+        return Err(usage("-o names one file, and there is more than one URL").hint("use -d DIR"));
+    }
+    if several && flags.url_command.is_some() {
+        return Err(usage("--url-command belongs to one file, and there is more than one URL"));
+    }
+    if several && flags.checksum.is_some() {
+        return Err(usage("--checksum belongs to one file, and there is more than one URL"));
+    }
+    if flags.output.as_deref() == Some(Path::new("-")) && (flags.dir.is_some() || flags.remote_time) {
+        return Err(usage("-o - writes to stdout, which has neither a folder nor a time"));
+    }
+    if several && flags.adopt.is_some() {
+        return Err(usage("--adopt belongs to one file, and there is more than one URL"));
+    }
+    let stdout = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new("-"));
+    if stdout(&flags.output) && (stdout(&flags.dump_header) || flags.adopt.is_some()) {
+        return Err(usage("-o - writes to stdout: it takes neither -D - nor --adopt"));
+    }
+    Ok(())
+}
+
+/// The final name of a file of which another program left the beginning: its own, less what such programs append.
+fn adopted_name(prefix: &Path, elsewhere: bool) -> Result<PathBuf, Fault> {
+    const ENDINGS: [&str; 5] = [".part", ".crdownload", ".download", ".opdownload", ".filepart"];
+    let name = prefix.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if name.is_empty() || crate::wire::names::ours(name) {
+        return Err(usage(format!("{} cannot be adopted under its name", shown(prefix)))
+            .hint("give the finished file's name with -o; what is onward's own, `onward resume` finishes"));
+    }
+    let stem = ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name);
+    if stem.is_empty() || stem.starts_with("Unconfirmed ") {
+        return Err(usage(format!("{} does not tell the finished file's name", shown(prefix))).hint("give it with -o"));
+    }
+    Ok(if elsewhere { PathBuf::from(stem) } else { prefix.with_file_name(stem) })
 }
 
 fn here(paths: Vec<PathBuf>) -> Vec<PathBuf> {

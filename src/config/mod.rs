@@ -184,6 +184,10 @@ pub struct Download {
     pub files: Vec<Fetch>,
     /// The event id of the first of them.
     pub first: FileId,
+    /// The beginning of the one file, as another program left it.
+    pub adopt: Option<PathBuf>,
+    /// Where the heads of replies are written.
+    pub heads: Option<PathBuf>,
     /// What prints a fresh URL, where there is one file.
     pub url_command: UrlCommand,
     /// Where the digests of all files are listed.
@@ -278,6 +282,19 @@ pub struct Status {
     pub json: bool,
 }
 
+/// The settings of `onward probe`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// What to look at; never empty.
+    pub urls: Vec<Url>,
+    /// JSON lines in place of pages.
+    pub json: bool,
+    /// Measure whether connections help.
+    pub speed: bool,
+    /// Through what.
+    pub link: Link,
+}
+
 /// The settings of `onward cancel`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cancel {
@@ -370,6 +387,8 @@ pub enum Command {
     Resume(Resume),
     /// `onward status`
     Status(Status),
+    /// `onward probe`
+    Probe(Probe),
     /// `onward cancel`
     Cancel(Cancel),
     /// `onward demo`

@@ -8,6 +8,7 @@ mod overlap;
 pub mod pace;
 mod pipe;
 pub mod pour;
+pub mod probe;
 pub mod pull;
 pub mod push;
 pub mod retry;

@@ -14,7 +14,7 @@ const GAPS: usize = 8;
 const RANDOM: usize = 3;
 
 /// Reads local bytes into a buffer, from an offset on.
-type ReadAt<'a> = &'a dyn Fn(&mut [u8], u64) -> Result<(), Fault>;
+pub type ReadAt<'a> = &'a dyn Fn(&mut [u8], u64) -> Result<(), Fault>;
 
 /// Whether the bytes that are here, in `runs` and given by `read`, equal the remote's wherever they are compared.
 pub async fn compare(runs: &[ByteRange], read: ReadAt<'_>, source: &dyn Source) -> Result<bool, Fault> {

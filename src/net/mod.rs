@@ -171,6 +171,9 @@ impl Response {
     }
 }
 
+/// Whoever hears of replies.
+type Hear = Box<dyn Fn(&Response)>;
+
 /// Builds connections and sends requests over them.
 pub struct Net {
     options: Options,
@@ -179,17 +182,24 @@ pub struct Net {
     clients: [OnceLock<reqwest::Client>; 4],
     /// Who wants to know what is sent and answered.
     ears: Option<Arc<dyn Observer>>,
+    /// Who is told of the heads of replies.
+    heads: Option<Hear>,
 }
 
 impl Net {
     /// A network by these rules. Nothing is opened before the first request.
     pub fn new(options: Options) -> Self {
-        Self { options, clients: Default::default(), ears: None }
+        Self { options, clients: Default::default(), ears: None, heads: None }
     }
 
     /// The same, telling `observer` of every request and its answer.
     pub fn heard_by(self, observer: &Arc<dyn Observer>) -> Self {
         Self { ears: Some(observer.clone()), ..self }
+    }
+
+    /// The same, and `hear` is told of every reply of [`Net::fetch`] that is no redirect.
+    pub fn telling(self, hear: impl Fn(&Response) + 'static) -> Self {
+        Self { heads: Some(Box::new(hear)), ..self }
     }
 
     /// The rules.

@@ -30,7 +30,10 @@ impl Net {
             }
             seen.push(visit);
             let answer = self.ask(hop.clone(), access).await?;
-            let Some(next) = redirect(&answer, &hop.method)? else { return Ok(answer) };
+            let Some(next) = redirect(&answer, &hop.method)? else {
+                self.heads.iter().for_each(|hear| hear(&answer));
+                return Ok(answer);
+            };
             if seen.len() > HOPS {
                 let text = format!("{} leads through more than {HOPS} redirects", shown(&request.url));
                 return Err(Fault::new(Kind::Other, text));

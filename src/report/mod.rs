@@ -6,6 +6,7 @@ mod bar;
 mod human;
 mod json;
 mod plain;
+pub mod probe;
 mod seen;
 mod table;
 mod terminal;

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod access;
+mod adopt;
 mod checksum_file;
 mod crash;
 mod download;
@@ -28,6 +29,7 @@ mod origin;
 mod patch;
 #[allow(dead_code)]
 mod peer;
+mod probe;
 mod receiver;
 mod remote;
 mod report;

@@ -7,6 +7,7 @@ mod existing;
 mod fill;
 mod finish;
 mod open;
+mod prefix;
 mod records;
 
 pub use finish::digests_wanted;
@@ -77,6 +78,8 @@ pub struct Order {
     pub strict: bool,
     /// Whether a record that somebody else may have written is believed.
     pub trust: bool,
+    /// The beginning of the file as another program left it, to go on from.
+    pub adopt: Option<PathBuf>,
 }
 
 /// What all downloads of a run share.
@@ -167,6 +170,13 @@ impl Transfer<'_> {
             Some(path) => Some(self.slot(path)?),
             None => None,
         };
+        if let (Some(prefix), Some(path), Some(own)) = (self.order.adopt.take(), &target, slot.take()) {
+            match own.record().is_some() {
+                // The same command again: what was taken over then is gone on from.
+                true => slot = Some(own),
+                false => self.take_over(own, path, &prefix).await?,
+            }
+        }
         let mut fresh = false;
         for _ in 0..=RESTARTS {
             match self.attempt(&mut target, slot.take(), fresh).await? {
