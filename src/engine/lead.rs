@@ -4,7 +4,8 @@ use super::adapt::{Adapt, Sample};
 use super::cpu_time;
 use super::crew::{Crew, End};
 use super::pull::{Tools, interrupted};
-use super::retry::{Backoff, Next, jitter};
+use super::outlook::{self, Outlook};
+use super::retry::{Backoff, Next, Pause, jitter};
 use super::sink::Sink;
 use crate::byteset::ByteSet;
 use crate::chunk::ByteRange;
@@ -26,8 +27,9 @@ const CLAIM: f64 = 3.0;
 struct Course {
     adapt: Adapt,
     backoff: Backoff,
-    /// No new connection before this.
-    pause: Option<Instant>,
+    /// No new connection before this is over.
+    pause: Option<Pause>,
+    outlook: Outlook,
     /// Bytes that had moved when a connection last failed.
     moved: u64,
 }
@@ -63,6 +65,7 @@ impl Lead<'_> {
             adapt: Adapt::new(self.connections, allowed, helped),
             backoff: Backoff::new(self.tools.policy),
             pause: None,
+            outlook: Outlook::default(),
             moved: 0,
         }
     }
@@ -106,9 +109,9 @@ impl Lead<'_> {
                         limit: self.tools.pace.rate(),
                     };
                     course.adapt.look(sample);
+                    self.wait_on(&mut course);
                     self.progress(crew);
                 }
-                () = until(course.pause), if course.pause.is_some() => course.pause = None,
                 () = crew.news.notified() => {}
             }
             if hands.is_empty() && proof.is_empty() && crew.spans.borrow().is_done() {
@@ -123,6 +126,19 @@ impl Lead<'_> {
                 tokio::task::yield_now().await;
             }
         }
+    }
+
+    /// Looks whether a wait is over.
+    fn wait_on(&self, course: &mut Course) {
+        let Some(pause) = &mut course.pause else { return };
+        if pause.left(&course.outlook.scene()).is_some() {
+            return;
+        }
+        if let Some(change) = pause.change() {
+            course.backoff.progress();
+            self.tell(Event::Detail { text: outlook::told(change).into() });
+        }
+        course.pause = None;
     }
 
     /// A connection ended while `others` work on. `Some`: so does the whole crew, in this way.
@@ -151,8 +167,8 @@ impl Lead<'_> {
         Ok(None)
     }
 
-    /// What to do after a connection failed while `others` work on: until when no new one is opened.
-    fn after(&self, fault: Fault, course: &mut Course, others: usize) -> Result<Instant, Fault> {
+    /// What to do after a connection failed while `others` work on: the wait before a new one is opened.
+    fn after(&self, fault: Fault, course: &mut Course, others: usize) -> Result<Pause, Fault> {
         if matches!(fault.kind, Kind::Local | Kind::Held | Kind::Integrity | Kind::Usage) {
             return Err(fault);
         }
@@ -162,11 +178,13 @@ impl Lead<'_> {
                 course.adapt.refused(others as u32);
             }
             self.tell(Event::Detail { text: format!("one connection less: {fault}") });
-            return Ok(Instant::now() + fault.wait.unwrap_or(Duration::from_secs(1)));
+            let wait = fault.wait.unwrap_or(Duration::from_secs(1));
+            return Ok(Pause::new(wait, fault.wait, course.outlook.scene()));
         }
         let Next::Wait(wait) = course.backoff.after(&fault, jitter()) else { return Err(fault) };
+        let asked = fault.wait;
         self.tell(Event::Retry { error: fault, wait, attempt: course.backoff.failed() });
-        Ok(Instant::now() + wait)
+        Ok(Pause::new(wait, asked, course.outlook.scene()))
     }
 
     fn proven(&self, crew: &Crew, proven: Result<Result<ByteSet, Fault>, tokio::task::JoinError>) -> Result<(), Fault> {
@@ -193,11 +211,5 @@ impl Lead<'_> {
         crew.want.set(claim.clamp(crew.sink.chunk_size(), 1 << 30));
         drop(meter);
         self.tell(Event::Progress(progress));
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    if let Some(at) = at {
-        tokio::time::sleep_until(at.into()).await;
     }
 }

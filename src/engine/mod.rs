@@ -4,6 +4,7 @@ mod crew;
 mod drain;
 mod lead;
 pub mod meter;
+mod outlook;
 mod overlap;
 pub mod pace;
 mod pipe;

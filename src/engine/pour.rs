@@ -9,6 +9,7 @@ use super::crew::{Crew, End};
 use super::drain::{Broken, Drain};
 use super::lead::Lead;
 use super::meter::Meter;
+use super::outlook;
 use super::pipe::Pipe;
 use super::pull::{Tools, digests_wanted, interrupted};
 use super::retry::{Backoff, Next, jitter};
@@ -175,8 +176,11 @@ impl Pour<'_> {
 
     async fn pause(&self, backoff: &mut Backoff, fault: Fault) -> Result<(), Fault> {
         let Next::Wait(wait) = backoff.after(&fault, jitter()) else { return Err(fault) };
+        let asked = fault.wait;
         self.tell(Event::Retry { error: fault, wait, attempt: backoff.failed() });
-        tokio::time::sleep(wait).await;
+        if let Some(change) = outlook::rest(backoff, wait, asked).await {
+            self.tell(Event::Detail { text: outlook::told(change).into() });
+        }
         Ok(())
     }
 

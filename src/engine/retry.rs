@@ -74,6 +74,74 @@ impl Backoff {
     }
 }
 
+/// What the world looks like to somebody who waits. The clocks have no common beginning; only differences count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scene {
+    /// A clock that stands still while the machine sleeps.
+    pub awake: Duration,
+    /// One that does not.
+    pub whole: Duration,
+    /// What tells this network from another one, where that can be known.
+    pub network: Option<u64>,
+}
+
+/// Why a wait need not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The machine has slept and is awake again.
+    Woke,
+    /// The network is another one.
+    Network,
+}
+
+/// A machine that was away for less than this has not slept: clocks are read one after the other.
+const SLEPT: Duration = Duration::from_secs(3);
+
+/// One wait between two tries. It ends early when the machine woke up or the network changed, because what failed before
+/// says nothing about that; only what the server asked for is waited in full.
+#[derive(Debug, Clone)]
+pub struct Pause {
+    began: Scene,
+    wait: Duration,
+    asked: Duration,
+    change: Option<Change>,
+}
+
+impl Pause {
+    /// A wait that begins at `began`; `asked`: at least so long, says the server.
+    pub fn new(wait: Duration, asked: Option<Duration>, began: Scene) -> Self {
+        Self { began, wait, asked: asked.unwrap_or_default(), change: None }
+    }
+
+    /// How much longer to wait, seen at `now`; `None` when it is over.
+    pub fn left(&mut self, now: &Scene) -> Option<Duration> {
+        let awake = now.awake.saturating_sub(self.began.awake);
+        let whole = now.whole.saturating_sub(self.began.whole).max(awake);
+        let change = match (self.began.network, now.network) {
+            _ if whole - awake >= SLEPT => Some(Change::Woke),
+            (Some(before), Some(after)) if before != after => Some(Change::Network),
+            _ => None,
+        };
+        self.change = self.change.or(change);
+        let wait = if self.change.is_some() { self.asked } else { self.wait };
+        wait.checked_sub(whole).filter(|left| !left.is_zero())
+    }
+
+    /// What has ended it early, or would have, had it not been over by itself.
+    pub fn change(&self) -> Option<Change> {
+        self.change
+    }
+
+    /// Makes this wait last until `other` would be over too. Both begin now or have begun.
+    pub fn or_longer(self, other: Self, now: &Scene) -> Self {
+        let (mut mine, mut theirs) = (self.clone(), other.clone());
+        match mine.left(now) >= theirs.left(now) {
+            true => self,
+            false => Self { change: self.change.or(other.change), ..other },
+        }
+    }
+}
+
 /// A random number in `0.0..1.0` for [`Backoff::after`]; 0.5 where the system has no randomness to give.
 pub fn jitter() -> f64 {
     getrandom::u32().map_or(0.5, |random| f64::from(random) / (f64::from(u32::MAX) + 1.0))
@@ -126,6 +194,53 @@ mod tests {
         assert_eq!(backoff.after(&short, 0.0), Next::Wait(Duration::from_millis(1500)));
         assert_eq!(backoff.after(&short, 1.0), Next::Wait(Duration::from_secs(5)));
         assert!((0.0..1.0).contains(&jitter()));
+    }
+
+    /// `awake` seconds later, of which the machine slept none; then `slept` seconds of sleep.
+    fn scene(awake: u64, slept: u64, network: u64) -> Scene {
+        let awake = Duration::from_secs(1000 + awake);
+        // The two clocks do not begin together.
+        Scene { awake, whole: awake + Duration::from_secs(500 + slept), network: Some(network) }
+    }
+
+    #[test]
+    fn a_wait_lasts_as_long_as_it_was_meant_to() {
+        let mut pause = Pause::new(Duration::from_secs(60), None, scene(0, 0, 1));
+        assert_eq!(pause.left(&scene(0, 0, 1)), Some(Duration::from_secs(60)));
+        assert_eq!(pause.left(&scene(59, 1, 1)), None, "a moment between two clocks is no sleep, but it counts");
+        assert_eq!(pause.change(), None);
+        let mut pause = Pause::new(Duration::from_secs(60), None, scene(0, 0, 1));
+        assert_eq!(pause.left(&Scene { network: None, ..scene(20, 0, 1) }), Some(Duration::from_secs(40)));
+        assert_eq!((pause.left(&scene(60, 0, 1)), pause.change()), (None, None));
+    }
+
+    #[test]
+    fn waking_up_and_another_network_end_a_wait() {
+        let mut pause = Pause::new(Duration::from_secs(60), None, scene(0, 0, 1));
+        assert_eq!((pause.left(&scene(2, 5, 1)), pause.change()), (None, Some(Change::Woke)));
+        let mut pause = Pause::new(Duration::from_secs(60), None, scene(0, 0, 1));
+        assert_eq!(pause.left(&scene(10, 0, 1)), Some(Duration::from_secs(50)));
+        assert_eq!((pause.left(&scene(11, 0, 2)), pause.change()), (None, Some(Change::Network)));
+    }
+
+    #[test]
+    fn what_the_server_asked_for_is_waited_whatever_changes() {
+        let asked = Duration::from_secs(30);
+        let mut pause = Pause::new(Duration::from_secs(60), Some(asked), scene(0, 0, 1));
+        assert_eq!(pause.left(&scene(10, 0, 2)), Some(Duration::from_secs(20)));
+        assert_eq!(pause.left(&scene(29, 0, 1)), Some(Duration::from_secs(1)), "the network is back: it has changed all the same");
+        assert_eq!(pause.left(&scene(30, 0, 1)), None);
+        let mut slept = Pause::new(Duration::from_secs(60), Some(asked), scene(0, 0, 1));
+        assert_eq!(slept.left(&scene(1, 40, 1)), None, "asleep is waited too");
+    }
+
+    #[test]
+    fn the_longer_of_two_waits_counts() {
+        let now = scene(0, 0, 1);
+        let (short, long) =
+            (Pause::new(Duration::from_secs(1), None, now), Pause::new(Duration::from_secs(9), None, now));
+        assert_eq!(short.clone().or_longer(long.clone(), &now).left(&now), Some(Duration::from_secs(9)));
+        assert_eq!(long.or_longer(short, &now).left(&now), Some(Duration::from_secs(9)));
     }
 
     #[test]

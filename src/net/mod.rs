@@ -6,10 +6,12 @@ mod access;
 mod body;
 mod heard;
 mod redirect;
+mod ways;
 mod words;
 
 pub use access::{Access, login_hint};
 pub use body::{Body, Gauge};
+pub use ways::ways;
 pub use words::shown;
 
 use crate::event::Observer;

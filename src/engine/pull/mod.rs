@@ -15,7 +15,7 @@ pub use finish::digests_wanted;
 use super::crew::Least;
 use super::pace::Pace;
 use super::retry::{Backoff, Next, Policy, jitter};
-use super::{Stop, overlap};
+use super::{Stop, outlook, overlap};
 use crate::chunk::{ByteRange, DEFAULT_CHUNK, Layout};
 use crate::digest::{Algorithm, Digest};
 use crate::disk;
@@ -400,11 +400,16 @@ impl Transfer<'_> {
     /// Waits as long as the policy says, or gives the fault back.
     async fn pause(&self, backoff: &mut Backoff, fault: Fault) -> Result<(), Fault> {
         let Next::Wait(wait) = backoff.after(&fault, jitter()) else { return Err(fault) };
+        let asked = fault.wait;
         self.tell(Event::Retry { error: fault, wait, attempt: backoff.failed() });
-        tokio::select! {
-            () = tokio::time::sleep(wait) => Ok(()),
-            () = self.tools.stop.wait() => Err(interrupted()),
+        let change = tokio::select! {
+            change = outlook::rest(backoff, wait, asked) => change,
+            () = self.tools.stop.wait() => return Err(interrupted()),
+        };
+        if let Some(change) = change {
+            self.tell(Event::Detail { text: outlook::told(change).into() });
         }
+        Ok(())
     }
 }
 

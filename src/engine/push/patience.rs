@@ -1,7 +1,8 @@
 //! Asks until there is an answer: the one loop that sleeps between tries, and the voice that tells about it.
 
 use crate::engine::Stop;
-use crate::engine::retry::{Backoff, Next, Policy, jitter};
+use crate::engine::outlook;
+use crate::engine::retry::{Backoff, Change, Next, Pause, Policy, jitter};
 use crate::event::{Event, FileId, Observer};
 use crate::fault::{Fault, Kind};
 use std::sync::Arc;
@@ -65,6 +66,20 @@ impl Patience {
         }
     }
 
+    /// A wait is over: after a change tries are counted from the beginning.
+    pub fn waited(&mut self, pause: &Pause) {
+        if pause.change().is_some() {
+            self.backoff.progress();
+            self.tell_of(pause.change());
+        }
+    }
+
+    fn tell_of(&self, change: Option<Change>) {
+        if let Some(change) = change {
+            self.voice.detail(outlook::told(change));
+        }
+    }
+
     /// `work`, unless the run is stopped first.
     pub async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Fault> {
         tokio::select! {
@@ -80,8 +95,12 @@ impl Patience {
             match self.unless_stopped(ask()).await? {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => {
+                    let asked = fault.wait;
                     let wait = self.wait_after(fault)?;
-                    self.unless_stopped(tokio::time::sleep(wait)).await?;
+                    let mut backoff = self.backoff.clone();
+                    let change = self.unless_stopped(outlook::rest(&mut backoff, wait, asked)).await?;
+                    self.backoff = backoff;
+                    self.tell_of(change);
                 }
             }
         }

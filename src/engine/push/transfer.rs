@@ -11,7 +11,9 @@ use super::{Step, Upload};
 use crate::chunk::ByteRange;
 use crate::digest::{Algorithm, Crc};
 use crate::disk;
+use crate::engine::outlook::Outlook;
 use crate::engine::pace::Pace;
+use crate::engine::retry::Pause;
 use crate::event::Event;
 use crate::fault::{Fault, Kind};
 use crate::net::Gauge;
@@ -27,7 +29,7 @@ use tokio::task::JoinSet;
 /// How often the loop looks around when nothing happens.
 const BEAT: Duration = Duration::from_millis(100);
 /// How long an answer is waited for when the run is stopped, where without it nobody knows what became of a part.
-const LAST_WORDS: Duration = Duration::from_secs(3);
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often the record is saved while bytes move.
 const SAVE_EVERY: Duration = Duration::from_millis(500);
 /// A source that changes oftener than this during one run is given up.
@@ -91,8 +93,9 @@ struct Sky {
     next: u64,
     connections: Connections,
     queue: Queue,
-    /// Nothing is sent before this moment.
-    pause: Option<Instant>,
+    /// Nothing is sent before this is over.
+    pause: Option<Pause>,
+    outlook: Outlook,
     begun: Instant,
     saved: Instant,
     dirty: bool,
@@ -115,17 +118,13 @@ impl Sky {
         self.flights.len() < 2 * most && self.sending() < most
     }
 
-    fn wait(&mut self, wait: Duration) {
-        let until = Instant::now() + wait;
-        self.pause = Some(self.pause.map_or(until, |pause| pause.max(until)));
-    }
-
-    /// Whether sending is held up at `now`.
-    fn paused(&mut self, now: Instant) -> bool {
-        if self.pause.is_some_and(|pause| pause <= now) {
-            self.pause = None;
-        }
-        self.pause.is_some()
+    fn wait(&mut self, wait: Duration, asked: Option<Duration>) {
+        let now = self.outlook.scene();
+        let pause = Pause::new(wait, asked, now);
+        self.pause = Some(match self.pause.take() {
+            Some(before) => before.or_longer(pause, &now),
+            None => pause,
+        });
     }
 }
 
@@ -142,7 +141,7 @@ impl Upload<'_> {
     async fn fly(&mut self, sky: &mut Sky, keeper: &mut Keeper) -> Result<Step, Fault> {
         loop {
             self.launch(sky, keeper).await?;
-            if sky.flights.is_empty() && !sky.paused(Instant::now()) {
+            if sky.flights.is_empty() && !self.paused(sky) {
                 if self.doubt {
                     return self.ask_again().await;
                 }
@@ -181,6 +180,7 @@ impl Upload<'_> {
             connections: Connections::new(self.job.connections, &self.terms, now),
             queue: Queue::new(self.ledger.layout(), &self.terms),
             pause: None,
+            outlook: Outlook::default(),
             begun: now,
             saved: now,
             // A small file whose record was put off gets one as soon as it takes its time.
@@ -191,7 +191,7 @@ impl Upload<'_> {
 
     /// Sends as many pieces as there is room for.
     async fn launch(&mut self, sky: &mut Sky, keeper: &mut Keeper) -> Result<(), Fault> {
-        while !self.doubt && !sky.paused(Instant::now()) && sky.has_room() {
+        while !self.doubt && !self.paused(sky) && sky.has_room() {
             let busy = sky.busy(self);
             let Some(range) = sky.queue.next(self.ledger.held(), &busy, self.pieces.size()) else { break };
             if self.source.change() != Change::None {
@@ -344,22 +344,33 @@ impl Upload<'_> {
         Ok(())
     }
 
+    /// Whether sending is held up.
+    fn paused(&mut self, sky: &mut Sky) -> bool {
+        let Some(pause) = &mut sky.pause else { return false };
+        if pause.left(&sky.outlook.scene()).is_some() {
+            return true;
+        }
+        self.patience.waited(pause);
+        sky.pause = None;
+        false
+    }
+
     /// A piece failed: wait before the next one, or give up.
     fn failed(&mut self, sky: &mut Sky, fault: Fault) -> Result<(), Fault> {
-        let now = Instant::now();
-        if sky.paused(now) {
+        if self.paused(sky) {
             // The pieces that were under way together fail together: that is one failure.
             return match fault.verdict() {
                 crate::fault::Verdict::GiveUp => Err(fault),
                 crate::fault::Verdict::Wait(wait) => {
-                    sky.wait(wait);
+                    sky.wait(wait, Some(wait));
                     Ok(())
                 }
                 crate::fault::Verdict::Retry => Ok(()),
             };
         }
+        let asked = fault.wait;
         let wait = self.patience.wait_after(fault)?;
-        sky.wait(wait);
+        sky.wait(wait, asked);
         Ok(())
     }
 
