@@ -3,8 +3,8 @@
 use super::adapt::{Adapt, Sample};
 use super::cpu_time;
 use super::crew::{Crew, End};
-use super::pull::{Tools, interrupted};
 use super::outlook::{self, Outlook};
+use super::pull::{Tools, interrupted};
 use super::retry::{Backoff, Next, Pause, jitter};
 use super::sink::Sink;
 use crate::byteset::ByteSet;

@@ -228,7 +228,11 @@ mod tests {
         let asked = Duration::from_secs(30);
         let mut pause = Pause::new(Duration::from_secs(60), Some(asked), scene(0, 0, 1));
         assert_eq!(pause.left(&scene(10, 0, 2)), Some(Duration::from_secs(20)));
-        assert_eq!(pause.left(&scene(29, 0, 1)), Some(Duration::from_secs(1)), "the network is back: it has changed all the same");
+        assert_eq!(
+            pause.left(&scene(29, 0, 1)),
+            Some(Duration::from_secs(1)),
+            "the network is back: it has changed all the same"
+        );
         assert_eq!(pause.left(&scene(30, 0, 1)), None);
         let mut slept = Pause::new(Duration::from_secs(60), Some(asked), scene(0, 0, 1));
         assert_eq!(slept.left(&scene(1, 40, 1)), None, "asleep is waited too");
