@@ -7,6 +7,7 @@ pub mod auth;
 pub mod checksum_file;
 pub mod content_range;
 pub mod cookies;
+pub mod dialect;
 pub mod digest_fields;
 pub mod disposition;
 pub mod filename;
