@@ -98,12 +98,14 @@ pub struct Request {
     pub body: Body,
     /// Whether it may share a connection.
     pub lane: Lane,
+    /// How long no byte of it may move, where that is not the same as for all others.
+    pub stall: Option<Duration>,
 }
 
 impl Request {
     /// A request without fields or content.
     pub fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: HeaderMap::new(), body: Body::Empty, lane: Lane::Shared }
+        Self { method, url, headers: HeaderMap::new(), body: Body::Empty, lane: Lane::Shared, stall: None }
     }
 
     /// The same with one more field; a value that cannot be sent is left out.
@@ -117,6 +119,12 @@ impl Request {
     /// The same with content.
     pub fn body(mut self, body: Body) -> Self {
         self.body = body;
+        self
+    }
+
+    /// The same with its own limit of silence.
+    pub fn stall(mut self, stall: Option<Duration>) -> Self {
+        self.stall = stall;
         self
     }
 
@@ -221,7 +229,8 @@ impl Net {
     }
 
     async fn exchange(&self, client: &reqwest::Client, request: Request) -> Result<Response, Fault> {
-        let Request { method, url, headers, body, .. } = request;
+        let Request { method, url, headers, body, stall, .. } = request;
+        let stall = stall.unwrap_or(self.options.stall_timeout);
         let moved = Arc::new(AtomicU64::new(0));
         let has_body = !body.is_empty();
         let mut builder = client.request(method, url.clone()).headers(headers);
@@ -230,12 +239,12 @@ impl Net {
         }
         let sent = builder.send();
         let answer = match has_body {
-            false => tokio::time::timeout(self.options.connect_timeout + self.options.stall_timeout, sent)
+            false => tokio::time::timeout(self.options.connect_timeout + stall, sent)
                 .await
-                .map_err(|_| silent(&url, self.options.stall_timeout))?,
-            true => while_moving(sent, &moved, self.options.connect_timeout + self.options.stall_timeout)
+                .map_err(|_| silent(&url, stall))?,
+            true => while_moving(sent, &moved, self.options.connect_timeout + stall)
                 .await
-                .ok_or_else(|| silent(&url, self.options.stall_timeout))?,
+                .ok_or_else(|| silent(&url, stall))?,
         };
         let mut inner = answer.map_err(|e| fault_of(&e, &url))?;
         Ok(Response {
@@ -244,7 +253,7 @@ impl Net {
             version: inner.version(),
             url,
             inner,
-            stall: self.options.stall_timeout,
+            stall,
         })
     }
 

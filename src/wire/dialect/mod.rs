@@ -4,11 +4,15 @@
 //! One TOML file describes one of them: how the file is cut, what identifies it, what to ask first, how a chunk is sent and
 //! what the answer means. Here are the values and their text; [`crate::remote`] has the one client that runs them all.
 
+mod curl;
+mod draft;
 mod parse;
 mod read;
 mod reply;
 mod template;
 
+pub use curl::Asked;
+pub use draft::draft;
 pub use read::Problem;
 pub use reply::{Parse, Place, Predicate, Reply, Statuses, Wanted, any, at, words};
 pub use template::{Flag, Key, Missing, Template, Values};
@@ -163,6 +167,8 @@ pub struct Call {
     pub form: Fields,
     /// The whole body as JSON, in place of a form.
     pub json: Option<Json>,
+    /// The whole body as a text, in place of a form.
+    pub text: Option<Template>,
     /// Headers.
     pub headers: Fields,
     /// How the form is written.

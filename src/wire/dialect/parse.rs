@@ -223,6 +223,7 @@ fn call(table: &Table, all: &Common, method: &str, coding: Coding) -> Call {
         query: joined(&all.query, fields(table, "query")),
         form: joined(&all.form, fields(table, "form")),
         json: table.get("json").and_then(|item| json(&item)),
+        text: table.get("text").and_then(|item| template(&item)),
         headers: joined(&all.headers, headers(table)),
         coding: table.word("body", &words).unwrap_or(coding),
         parse: parse_rule(table).or(all.parse).unwrap_or_default(),

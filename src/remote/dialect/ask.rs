@@ -1,0 +1,344 @@
+//! Beginning, asking what is there, ending and forgetting, as the dialect has it.
+
+use super::facts::{self, At, SHORT};
+use super::{Form, Mode};
+use crate::byteset::ByteSet;
+use crate::chunk::ByteRange;
+use crate::fault::{Fault, Kind};
+use crate::net::{Request, shown};
+use crate::remote::{Closed, Held, Manifest, Published, Put, Session, Standing, State};
+use crate::wire::dialect::{Call, Finish, Have, Place, Reply, any, words};
+use crate::wire::retry_after;
+use serde_json::Value;
+use std::time::SystemTime;
+
+/// A longer answer than this is none, in bytes.
+const LONGEST_ANSWER: usize = 4 << 20;
+/// A server that asks so often to wait for the end is not going to get there.
+const MOST_WAITS: u32 = 300;
+
+impl Form {
+    /// Sends a request and reads the answer whole.
+    pub(super) async fn call(&self, request: Request, call: &Call) -> Result<Reply, Fault> {
+        let head = request.method == http::Method::HEAD;
+        let response = self.net.ask(request, &self.destination.access).await?;
+        let (status, headers) = (response.status.as_u16(), response.headers.clone());
+        let body = if head { Vec::new() } else { response.bytes(LONGEST_ANSWER).await?.to_vec() };
+        Ok(Reply::new(status, headers, body, call.parse))
+    }
+
+    /// What an answer that is no success means.
+    pub(super) fn failure(&self, reply: &Reply, call: &Call) -> Fault {
+        let (place, status) = (shown(&self.base), reply.status);
+        let said = words(reply, &call.message).map(|words| format!(": {words}")).unwrap_or_default();
+        let wait = retry_after::wait(&reply.headers, SystemTime::now());
+        if any(&call.retry, reply) {
+            return Fault { status: Some(status), ..Fault::new(Kind::Busy, format!("{place} answered {status}{said}")) }
+                .wait(wait);
+        }
+        if any(&call.fatal, reply) && status >= 300 {
+            let kind = if matches!(status, 404 | 410) { Kind::NotFound } else { Kind::Refused };
+            return Fault { status: Some(status), ..Fault::new(kind, format!("{place} answered {status}{said}")) };
+        }
+        match status {
+            200..=299 if said.is_empty() && reply.json.is_none() && !reply.body.is_empty() => {
+                let text = format!(
+                    "{place} answered {status} with something that the dialect {} does not know",
+                    self.given.name.escape_debug()
+                );
+                Fault::new(Kind::Refused, text).hint("check the URL and --dialect; a page to log in answers so, too")
+            }
+            200..=299 => Fault::new(Kind::Refused, format!("{place} answered {status}, and that it failed{said}"))
+                .hint("see to what the server says, then run the same command again"),
+            300..=399 => Fault::new(Kind::Refused, format!("{place} redirects uploads elsewhere ({status})"))
+                .hint("give the URL that takes them, and what logs you in: -b, -u or -H"),
+            _ => Fault::status(status, format!("{place} answered {status}{said}")).wait(wait),
+        }
+    }
+
+    /// Begins the upload, or finds it again.
+    pub(super) async fn begin(&self, session: &Session, manifest: &Manifest) -> Result<(Session, State), Fault> {
+        let fresh = session.text("opened").is_none();
+        let mut session = session.clone();
+        if let Some(digest) = &manifest.early {
+            session = session.with("hash", digest.hex());
+        }
+        if session.text("id").is_none() {
+            let id = self.dialect.identity.id.fill(&self.facts(&session, None, None));
+            let id = id.map_err(|missing| {
+                Fault::new(Kind::Usage, format!("the dialect's id asks for {{{}}}, which is not known", missing.0))
+            })?;
+            session = session.with("id", id);
+        }
+        if let Some(create) = self.dialect.create.as_ref().filter(|_| fresh) {
+            let request = facts::request(&create.call, &self.base, &self.facts(&session, None, None), &self.fields)?;
+            let reply = self.call(request, &create.call).await?;
+            if any(&create.instant, &reply) {
+                return Ok((session, State::Done(self.published())));
+            }
+            let fine = any(&create.call.ok, &reply) || create.call.ok.is_empty() && reply.status / 100 == 2;
+            if !fine || any(&create.call.fatal, &reply) {
+                return Err(self.failure(&reply, &create.call));
+            }
+            let mut captured = toml::Table::new();
+            for (name, place) in &create.capture {
+                let value = place.text(&reply).filter(|value| !value.is_empty()).ok_or_else(|| {
+                    let text = format!("{} began an upload without saying its {name:?}", shown(&self.base));
+                    Fault::new(Kind::Other, text)
+                })?;
+                captured.insert(name.clone(), value.into());
+            }
+            session.0.insert("captured".into(), captured.into());
+        }
+        let unasked = fresh && self.dialect.have.as_ref().is_none_or(|have| !self.worth_asking(have));
+        let state = match unasked {
+            true => self.open_with(self.nothing()),
+            false => self.standing(&session).await?,
+        };
+        Ok((session.with("opened", "yes"), state))
+    }
+
+    /// Whether an upload of which nothing was sent can learn anything: a mere "something of that name is there" proves
+    /// nothing about its content.
+    fn worth_asking(&self, have: &Have) -> bool {
+        !have.instant.is_empty() || have.mode != Mode::Each || self.dialect.create.is_none() && self.terms_believed()
+    }
+
+    fn terms_believed(&self) -> bool {
+        crate::remote::Remote::terms(self).believed
+    }
+
+    fn nothing(&self) -> Held {
+        match &self.dialect.have {
+            None => Held::Unknown,
+            Some(_) => Held::Bytes(ByteSet::new()),
+        }
+    }
+
+    fn open_with(&self, held: Held) -> State {
+        State::Open(Standing { held, joined: false, claim: None })
+    }
+
+    pub(super) fn published(&self) -> Published {
+        Published { place: self.base.clone(), digests: Vec::new(), shows: None }
+    }
+
+    /// What the server says that it holds.
+    pub(super) async fn standing(&self, session: &Session) -> Result<State, Fault> {
+        if self.run.borrow().done {
+            return Ok(State::Done(self.published()));
+        }
+        let Some(have) = &self.dialect.have else { return Ok(self.open_with(Held::Unknown)) };
+        if have.mode == Mode::Each {
+            return self.each(session, have).await;
+        }
+        let request = facts::request(&have.call, &self.base, &self.facts(session, None, None), &self.fields)?;
+        let reply = self.call(request, &have.call).await?;
+        if any(&have.instant, &reply) {
+            return Ok(State::Done(self.published()));
+        }
+        let yes = match have.yes.is_empty() {
+            true => reply.status / 100 == 2,
+            false => any(&have.yes, &reply),
+        };
+        if !yes {
+            return match reply.status {
+                _ if any(&have.no, &reply) => Ok(self.open_with(Held::Prefix(0))),
+                404 | 410 => Ok(State::Gone),
+                _ => Err(self.failure(&reply, &have.call)),
+            };
+        }
+        self.told(have, &reply).map(|held| self.open_with(held))
+    }
+
+    /// What a "yes" says is there.
+    fn told(&self, have: &Have, reply: &Reply) -> Result<Held, Fault> {
+        let unclear = |what: &str| {
+            Fault::new(Kind::Other, format!("{} says that it holds a part, and {what}", shown(&self.base)))
+        };
+        let number = || have.at.as_ref().and_then(|place| place.number(reply));
+        let length = self.plan.get().length;
+        match have.mode {
+            Mode::Offset => {
+                let offset = number().ok_or_else(|| unclear("not how much of it"))?;
+                match offset > length {
+                    true => Err(unclear("more of it than there is")),
+                    false => Ok(Held::Prefix(offset)),
+                }
+            }
+            Mode::Highest => {
+                let told = number().ok_or_else(|| unclear("not up to which chunk"))?;
+                let held = told.checked_sub(have.base).ok_or_else(|| unclear("up to a chunk that is none"))?;
+                // Not even all of them are the whole file: the last one is sent again, saying that it is the last.
+                let chunks = held.saturating_add(1).min(self.count() - 1);
+                Ok(Held::Prefix(self.range(chunks).start))
+            }
+            Mode::List | Mode::Each => {
+                let list = have.at.as_ref().and_then(|place| place.value(reply)).unwrap_or(Value::Null);
+                Ok(Held::Bytes(self.listed(&list, have.base)))
+            }
+        }
+    }
+
+    /// The bytes of the chunks whose numbers are listed; what is no number of ours is passed over.
+    fn listed(&self, list: &Value, base: u64) -> ByteSet {
+        let number = |value: &Value| match value {
+            Value::Number(number) => number.as_u64(),
+            Value::String(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        let items = list.as_array().map(Vec::as_slice).unwrap_or_default();
+        let indices = items.iter().filter_map(number).filter_map(|told| told.checked_sub(base));
+        let mut held: ByteSet =
+            indices.filter(|index| *index < self.count()).map(|index| self.range(index)).collect();
+        // A merge call that needs the last chunk's reply gets it by sending that chunk again.
+        if self.wants_last_reply() {
+            held.forget(self.range(self.count() - 1));
+        }
+        held
+    }
+
+    /// Whether ending needs the reply to a chunk, and there is none in this run.
+    fn wants_last_reply(&self) -> bool {
+        let needs = self.dialect.finish.as_ref().is_some_and(|finish| finish.when.is_some());
+        needs && self.run.borrow().last.is_none()
+    }
+
+    /// Asks for chunk after chunk, a few at once.
+    async fn each(&self, session: &Session, have: &Have) -> Result<State, Fault> {
+        let mut held = ByteSet::new();
+        let indices: Vec<u64> = (0..self.count()).collect();
+        for some in indices.chunks(self.dialect.chunks.parallel.max(1)) {
+            let questions = some.iter().map(|index| self.ask_for(session, have, *index));
+            for (index, reply) in some.iter().zip(together(questions).await) {
+                let reply = reply?;
+                if any(&have.instant, &reply) {
+                    return Ok(State::Done(self.published()));
+                }
+                if any(&have.yes, &reply) {
+                    held.insert(self.range(*index));
+                } else if !any(&have.no, &reply) {
+                    return Err(self.failure(&reply, &have.call));
+                }
+            }
+        }
+        Ok(self.open_with(Held::Bytes(held)))
+    }
+
+    async fn ask_for(&self, session: &Session, have: &Have, index: u64) -> Result<Reply, Fault> {
+        let at = At { index, range: self.range(index), part: None };
+        let request = facts::request(&have.call, &self.base, &self.facts(session, None, Some(at)), &self.fields)?;
+        self.call(request, &have.call).await
+    }
+
+    /// Says that all is there.
+    pub(super) async fn end(&self, session: &Session) -> Result<Closed, Fault> {
+        if let Some(closed) = self.send_empty(session).await? {
+            return Ok(closed);
+        }
+        let last = self.run.borrow().last.clone();
+        let finish = self.dialect.finish.as_ref();
+        let wanted = |finish: &&Finish| match (&finish.when, &last) {
+            (None, _) => true,
+            (Some(when), Some(reply)) => when.holds(reply),
+            (Some(_), None) => false,
+        };
+        let Some(finish) = finish.filter(wanted) else {
+            let (sent, done) = (self.run.borrow().sent, self.run.borrow().done);
+            if sent && !done && !self.dialect.send.done.is_empty() {
+                let text = format!("{} took every chunk and never said that the file is complete", shown(&self.base));
+                return Err(Fault::new(Kind::Unknown, text));
+            }
+            self.run.borrow_mut().done = true;
+            return Ok(Closed::Published(self.published()));
+        };
+        let facts = self.facts(session, last.as_ref(), None);
+        let request = facts::request(&finish.call, &self.base, &facts, &self.fields)?;
+        let reply = match self.call(request, &finish.call).await {
+            Err(fault) if fault.kind == Kind::Network => return Ok(Closed::Ambiguous(fault)),
+            other => other?,
+        };
+        self.finished(finish, &reply)
+    }
+
+    fn finished(&self, finish: &Finish, reply: &Reply) -> Result<Closed, Fault> {
+        if any(&finish.pending, reply) {
+            self.run.borrow_mut().waited += 1;
+            if self.run.borrow().waited > MOST_WAITS {
+                let text = format!("{} has all of the file and does not get done with it", shown(&self.base));
+                return Err(Fault::new(Kind::Unknown, text));
+            }
+            let wait = retry_after::wait(&reply.headers, SystemTime::now());
+            return Ok(Closed::Pending(wait.unwrap_or(SHORT)));
+        }
+        if any(&finish.call.ok, reply) && !any(&finish.call.fatal, reply) {
+            self.run.borrow_mut().done = true;
+            return Ok(Closed::Published(self.published()));
+        }
+        if let Some((place, base)) = &finish.missing {
+            let missing = place.value(reply).map(|list| self.listed(&list, *base)).unwrap_or_default();
+            if !missing.is_empty() {
+                return Ok(Closed::Missing(missing));
+            }
+        }
+        Err(self.failure(reply, &finish.call))
+    }
+
+    /// Sends the chunk without bytes that an empty file has, or that the dialect wants at the end.
+    async fn send_empty(&self, session: &Session) -> Result<Option<Closed>, Fault> {
+        let length = self.plan.get().length;
+        let tail = self.dialect.chunks.empty_tail && length.is_multiple_of(self.part.get());
+        if length > 0 && !tail || self.run.borrow().empty {
+            return Ok(None);
+        }
+        let index = if length == 0 { 0 } else { self.count() };
+        let at = At { index, range: ByteRange::new(length, length), part: None };
+        Ok(match self.send_at(session, at, crate::net::Body::Empty).await? {
+            Put::Stored(_) => {
+                self.run.borrow_mut().empty = true;
+                None
+            }
+            Put::Gone => Some(Closed::Gone),
+            Put::Ambiguous(fault) => Some(Closed::Ambiguous(fault)),
+            _ => Some(Closed::Missing(ByteSet::of(ByteRange::new(0, length)))),
+        })
+    }
+
+    /// Has the server forget the upload, where there is a way to.
+    pub(super) async fn forget(&self, session: &Session) -> Result<(), Fault> {
+        let Some(abort) = self.dialect.abort.as_ref().filter(|_| session.text("opened").is_some()) else {
+            return Ok(());
+        };
+        let request = facts::request(abort, &self.base, &self.facts(session, None, None), &self.fields)?;
+        let reply = self.call(request, abort).await?;
+        match reply.status {
+            404 | 410 => Ok(()),
+            _ if any(&abort.ok, &reply) || abort.ok.is_empty() && reply.status / 100 == 2 => Ok(()),
+            _ => Err(self.failure(&reply, abort)),
+        }
+    }
+}
+
+/// The outcomes of several pieces of work that go on at the same time.
+async fn together<T>(work: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut work: Vec<_> = work.map(|one| (Box::pin(one), None)).collect();
+    std::future::poll_fn(|context| {
+        let mut pending = false;
+        for (one, outcome) in &mut work {
+            if outcome.is_none() {
+                match one.as_mut().poll(context) {
+                    std::task::Poll::Ready(value) => *outcome = Some(value),
+                    std::task::Poll::Pending => pending = true,
+                }
+            }
+        }
+        if pending { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+    })
+    .await;
+    work.into_iter().filter_map(|(_, outcome)| outcome).collect()
+}
+
+/// Whether a place is empty: nothing stands there, or a JSON null.
+pub(super) fn is_absent(place: &Place, reply: &Reply) -> bool {
+    place.value(reply).is_none_or(|value| value.is_null())
+}

@@ -1,0 +1,143 @@
+//! A chunk on its way, and what the answer to it means.
+
+use super::ask::is_absent;
+use super::facts::{self, At};
+use super::{Form, Mode};
+use crate::fault::{Fault, Kind};
+use crate::net::{Body, Gauge, shown};
+use crate::remote::{Held, Part, Put, Session, State};
+use crate::wire::dialect::{Place, Repeat, Reply, any};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// So often in a row may the server's next chunk be no further on.
+const MOST_STUCK: u32 = 1;
+
+/// Sees whether anything of a chunk has left.
+struct Watch {
+    inner: Arc<dyn Gauge>,
+    left: AtomicBool,
+}
+
+impl Gauge for Watch {
+    fn pass(&self, bytes: usize) -> Duration {
+        self.left.store(true, Ordering::Relaxed);
+        self.inner.pass(bytes)
+    }
+
+    fn frame(&self, most: usize) -> usize {
+        self.inner.frame(most)
+    }
+}
+
+impl Form {
+    /// Sends one part: a chunk of the dialect, or any run of bytes where it goes by offsets.
+    pub(super) async fn send_part(&self, session: &Session, part: &Part) -> Result<Put, Fault> {
+        let at = At { index: self.index_of(part.range.start), range: part.range, part: Some(part) };
+        if !self.is_by_offset() && part.range != self.range(at.index) {
+            // The server stands inside of a chunk that can only be sent whole.
+            return Ok(Put::Conflict(Held::Prefix(self.range(at.index).start)));
+        }
+        let watch = Arc::new(Watch { inner: part.gauge.clone(), left: AtomicBool::new(false) });
+        let bytes = Body::File { file: part.file.clone(), range: part.range, gauge: watch.clone() };
+        match self.send_at(session, at, bytes).await? {
+            // Where not a byte has left, nothing can have arrived: it may be sent again.
+            Put::Ambiguous(fault) if !watch.left.load(Ordering::Relaxed) && fault.status.is_none() => Err(fault),
+            other => Ok(other),
+        }
+    }
+
+    pub(super) async fn send_at(&self, session: &Session, at: At<'_>, bytes: Body) -> Result<Put, Fault> {
+        let last = self.run.borrow().last.clone();
+        let request = facts::chunk(&self.base, &self.facts(session, last.as_ref(), Some(at)), &self.fields, bytes)?;
+        self.run.borrow_mut().sent = true;
+        let reply = match self.call(request, &self.dialect.send.call).await {
+            Err(fault) if fault.kind == Kind::Network => return Ok(Put::Ambiguous(fault)),
+            other => other?,
+        };
+        self.judge(session, at, reply).await
+    }
+
+    /// What the answer to a chunk means.
+    async fn judge(&self, session: &Session, at: At<'_>, reply: Reply) -> Result<Put, Fault> {
+        let send = &self.dialect.send;
+        if any(&send.restart, &reply) {
+            return Ok(Put::Gone);
+        }
+        let fatal = any(&send.call.fatal, &reply);
+        let done = !fatal && any(&send.done, &reply);
+        if fatal || !done && !any(&send.call.ok, &reply) {
+            return self.refused(session, at, &reply, fatal).await;
+        }
+        self.renamed(session, &reply);
+        let moved = match &send.next {
+            Some(place) if !done && at.index + 1 < self.count() => self.next(place, at, &reply)?,
+            _ => None,
+        };
+        let mut run = self.run.borrow_mut();
+        run.begun = true;
+        run.done |= done;
+        run.last = Some(reply);
+        Ok(moved.unwrap_or(Put::Stored(at.range)))
+    }
+
+    /// A chunk that was not taken.
+    async fn refused(&self, session: &Session, at: At<'_>, reply: &Reply, fatal: bool) -> Result<Put, Fault> {
+        let fault = self.failure(reply, &self.dialect.send.call);
+        if fatal {
+            return Err(fault);
+        }
+        let by_offset = self.dialect.have.as_ref().is_some_and(|have| have.mode == Mode::Offset);
+        match reply.status {
+            404 | 410 if self.dialect.create.is_some() => Ok(Put::Gone),
+            400 | 409 | 416 if by_offset => match self.standing(session).await? {
+                State::Open(standing) if standing.held != Held::Prefix(at.range.start) => {
+                    Ok(Put::Conflict(standing.held))
+                }
+                _ => Err(fault),
+            },
+            // It is a gateway that speaks: what became of the chunk behind it, nobody knows.
+            502 | 504 if self.dialect.chunks.repeat != Repeat::Safe => Ok(Put::Ambiguous(fault)),
+            _ => Err(fault),
+        }
+    }
+
+    /// The server calls the upload by another id from now on.
+    fn renamed(&self, session: &Session, reply: &Reply) {
+        let id = self.dialect.send.rename_id.as_ref().and_then(|place| place.text(reply));
+        if let Some(id) = id.filter(|id| !id.is_empty() && Some(id.as_str()) != session.text("id")) {
+            self.run.borrow_mut().amended = Some(session.clone().with("id", id));
+        }
+    }
+
+    /// What the server says about the chunk to come next; `None` when that is the one behind this.
+    fn next(&self, place: &Place, at: At<'_>, reply: &Reply) -> Result<Option<Put>, Fault> {
+        if is_absent(place, reply) {
+            return Ok(None);
+        }
+        let nonsense = |what: String| {
+            let (server, number) = (shown(&self.base), at.index + self.dialect.chunks.base);
+            Fault::new(Kind::Other, format!("{server} was sent chunk {number}, and says that it stored {what}"))
+                .hint("check --dialect and --chunk-size against what this server expects")
+        };
+        let told = place.number(reply).and_then(|told| told.checked_sub(self.dialect.chunks.base));
+        let stored = told.filter(|told| *told < self.count()).ok_or_else(|| {
+            nonsense(place.text(reply).map_or_else(|| "none".into(), |text| format!("{:?}, which is none", text)))
+        })?;
+        let mut run = self.run.borrow_mut();
+        if stored == at.index {
+            run.stuck = 0;
+            return Ok(None);
+        }
+        if stored < at.index {
+            run.stuck += 1;
+            if run.stuck > MOST_STUCK {
+                return Err(nonsense(format!("chunk {} again", stored + self.dialect.chunks.base)));
+            }
+        }
+        // The last one is always sent, since it says that it is the last.
+        let next = (stored + 1).min(self.count() - 1);
+        Ok(Some(Put::Conflict(Held::Prefix(self.range(next).start))))
+    }
+}
