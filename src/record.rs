@@ -158,6 +158,8 @@ pub struct Record {
     pub within: Vec<Piece>,
     /// Chunks of which the remote holds bytes of an older version of the source (upload): they are sent anew.
     pub stale: IndexSet,
+    /// The digest by which the remote knows the content (upload); it counts while `stamp` fits.
+    pub identity: Option<Digest>,
     /// What was being sent to a remote that appends (upload): once its answer is lost, nobody knows whether it arrived.
     pub sent: Option<Piece>,
     /// Runs that are written and not yet durable; they count only under `recent_boot`.
@@ -220,6 +222,8 @@ struct Text {
     if_exists: IfExists,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     checksum: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity: Option<String>,
     #[serde(default)]
     done: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -295,6 +299,7 @@ impl Record {
             done_sums: Vec::new(),
             within: Vec::new(),
             stale: IndexSet::new(),
+            identity: None,
             sent: None,
             recent: Vec::new(),
             recent_boot: None,
@@ -367,6 +372,7 @@ impl Record {
             chunk_size: self.chunk_size,
             if_exists: self.if_exists,
             checksum: self.checksum.as_ref().map(Digest::to_string),
+            identity: self.identity.as_ref().map(Digest::to_string),
             done: self.done.to_string(),
             stale: self.stale.to_string(),
             updated: datetime(self.updated),
@@ -470,6 +476,10 @@ impl Text {
         }
         record.needs = self.needs;
         record.if_exists = self.if_exists;
+        record.identity = match self.identity {
+            Some(text) => Some(Digest::parse(&text).ok_or_else(|| damaged("its identity is no digest"))?),
+            None => None,
+        };
         record.checksum = match self.checksum {
             Some(text) => Some(Digest::parse(&text).ok_or_else(|| damaged("its checksum is not one"))?),
             None => None,
@@ -558,6 +568,7 @@ mod tests {
         record.sent = Some(Piece { range: ByteRange::new(600, 608), sum: 9 });
         record.validator.etag = Some("\"5f3c-abc\"".into());
         record.checksum = Digest::parse("md5:25f9e794323b453885f5181f1b624d0b");
+        record.identity = record.checksum.clone();
         record.session.insert("upload".into(), "https://example.org/u/1".into());
         record
     }

@@ -19,6 +19,10 @@ pub struct Cancel {
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub trust: Vec<PathBuf>,
 
+    /// Send this field in every form
+    #[arg(short = 'F', long = "field", value_name = "K=V", value_parser = super::field)]
+    pub fields: Vec<(String, String)>,
+
     /// How to reach the other side.
     #[command(flatten)]
     pub link: Link,

@@ -4,6 +4,7 @@
 mod cancel;
 mod completions;
 mod demo;
+mod dialects;
 mod download;
 mod probe;
 mod resume;
@@ -15,11 +16,12 @@ mod upload;
 pub use cancel::Cancel;
 pub use completions::{Completions, Man};
 pub use demo::Demo;
+pub use dialects::{Deed, Dialects};
 pub use download::Download;
 pub use probe::Probe;
 pub use resume::{Assume, Resume};
 pub use serve::Serve;
-pub use shared::{Link, ProgressStyle, Retries, Show, retries};
+pub use shared::{Link, ProgressStyle, Retries, Show, field, retries};
 pub use status::Status;
 pub use upload::{Upload, protocol};
 
@@ -101,6 +103,11 @@ pub enum Command {
     /// half-way, resumes it, downloads the file back with another kill, compares the MD5s, and says what had to move
     /// twice. Everything is removed afterwards.
     Demo(Demo),
+    /// List the form dialects that `upload --dialect` speaks; print, check or draft one
+    ///
+    /// A dialect is a TOML file that says how a web page's upload endpoint wants to be talked to. One of your own is found by
+    /// its path, or by its name in the folder dialects/ beside the config file.
+    Dialects(Dialects),
     /// Print the completion script of a shell
     Completions(Completions),
     /// Print the manual page
@@ -118,7 +125,7 @@ impl Command {
             Self::Cancel(flags) => Some(&flags.show),
             Self::Probe(flags) => Some(&flags.show),
             Self::Demo(flags) => Some(&flags.show),
-            Self::Status(_) | Self::Completions(_) | Self::Man(_) => None,
+            Self::Status(_) | Self::Dialects(_) | Self::Completions(_) | Self::Man(_) => None,
         }
     }
 }

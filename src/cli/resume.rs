@@ -53,6 +53,10 @@ pub struct Resume {
     #[arg(long, value_name = "FATE")]
     pub assume: Option<Assume>,
 
+    /// Send this field in every form
+    #[arg(short = 'F', long = "field", value_name = "K=V", value_parser = super::field)]
+    pub fields: Vec<(String, String)>,
+
     /// How to reach the other side.
     #[command(flatten)]
     pub link: Link,

@@ -103,6 +103,14 @@ pub fn retries(text: &str) -> Result<Retries, String> {
     }
 }
 
+/// Reads `NAME=VALUE`.
+pub fn field(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
+        _ => Err("NAME=VALUE is wanted".into()),
+    }
+}
+
 /// What to show while at it.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Output")]

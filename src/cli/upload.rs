@@ -55,6 +55,16 @@ pub struct Upload {
     #[arg(long)]
     pub restart: bool,
 
+    /// Upload through forms, as this dialect says: a name of `onward dialects`, or a file
+    ///
+    /// DEST is the page's endpoint then; names are not appended to it.
+    #[arg(long, value_name = "NAME|FILE", conflicts_with = "protocol", value_hint = ValueHint::FilePath)]
+    pub dialect: Option<String>,
+
+    /// Send this field in every form
+    #[arg(short = 'F', long = "field", value_name = "K=V", value_parser = super::field)]
+    pub fields: Vec<(String, String)>,
+
     /// How to reach the other side.
     #[command(flatten)]
     pub link: Link,

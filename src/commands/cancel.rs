@@ -72,7 +72,7 @@ fn forget_upload(
         .ok_or_else(|| Fault::new(FaultKind::Local, format!("{} fits no source", shown(&one.sidecar))))?;
     place.trust = trust;
     let file = RecordFile::at(place)?;
-    upload::forget(record, &settings.link, observer, stop).map_err(|fault| {
+    upload::forget(record, settings, observer, stop).map_err(|fault| {
         let here = format!("to forget it here alone, remove {}", shown(&one.sidecar));
         fault.kept("the record stays, so that it can be tried again").hint(here)
     })?;

@@ -2,20 +2,19 @@
 
 use crate::config::Dialects;
 use crate::disk::shown;
-use crate::event::{Event, Observer};
 use crate::fault::{Fault, Kind};
 use crate::remote::dialect::library;
-use crate::report::{self, NO_FILE};
+use crate::report;
 use crate::wire::dialect::{self, Dialect};
 use std::path::Path;
 
 /// Does what `settings` ask for.
-pub fn run(settings: &Dialects, observer: &dyn Observer) -> Result<(), Fault> {
+pub fn run(settings: &Dialects) -> Result<(), Fault> {
     match settings {
         Dialects::List(folder) => list(folder.as_deref()),
         Dialects::Show(given) => report::text(given.text.as_bytes()),
-        Dialects::Check(name, text) => check(name, text, observer),
-        Dialects::FromCurl(text) => draft(text),
+        Dialects::Check(name, text) => check(name, text),
+        Dialects::FromCurl(text) => draft(text.expose()),
     }
 }
 
@@ -37,7 +36,8 @@ fn own(folder: &Path) -> Vec<(String, String)> {
     paths.sort();
     let row = |path: &std::path::PathBuf| {
         let name = path.file_stem()?.to_str()?.escape_debug().to_string();
-        let parsed = std::fs::read_to_string(path).map_err(|_| ()).and_then(|text| Dialect::parse(&text).map_err(|_| ()));
+        let parsed =
+            std::fs::read_to_string(path).map_err(|_| ()).and_then(|text| Dialect::parse(&text).map_err(|_| ()));
         let about = match parsed {
             Ok(dialect) => format!("{} ({})", dialect.about.escape_debug(), shown(path)),
             Err(()) => format!("cannot be read: `onward dialects check {}`", shown(path)),
@@ -47,25 +47,23 @@ fn own(folder: &Path) -> Vec<(String, String)> {
     paths.iter().filter_map(row).collect()
 }
 
-fn check(name: &str, text: &str, observer: &dyn Observer) -> Result<(), Fault> {
-    match Dialect::parse(text) {
-        Ok(dialect) => report::line(&format!("{name}: sound, the dialect {}", dialect.name.escape_debug())),
-        Err(problems) => {
-            for problem in problems {
-                let fault = Fault::new(Kind::Usage, format!("{name}:{}: {}", problem.line, problem.what.escape_debug()))
-                    .hint("`onward dialects show NAME` prints one that is sound");
-                observer.on(NO_FILE, &Event::Failed(fault));
-            }
-            Ok(())
-        }
+/// Each slip is a line of the result, as compilers have it.
+fn check(name: &str, text: &str) -> Result<(), Fault> {
+    let problems = match Dialect::parse(text) {
+        Ok(dialect) => return report::line(&format!("{name}: sound, the dialect {}", report::clean(&dialect.name))),
+        Err(problems) => problems,
+    };
+    for problem in &problems {
+        report::line(&format!("{name}:{}: {}", problem.line, report::clean(&problem.what)))?;
     }
+    let text = format!("{name} is no dialect that can be spoken ({} slips)", problems.len());
+    Err(Fault::new(Kind::Usage, text).hint("`onward dialects show NAME` prints one that is sound"))
 }
 
 fn draft(text: &str) -> Result<(), Fault> {
     let asked = dialect::Asked::from_curl(text)
         .map_err(|why| Fault::new(Kind::Usage, format!("this is no request copied as cURL: {why}")))?;
-    let known: Vec<(&str, Dialect)> = library::names()
-        .filter_map(|name| Some((name, Dialect::parse(library::text(name)?).ok()?)))
-        .collect();
+    let known: Vec<(&str, Dialect)> =
+        library::names().filter_map(|name| Some((name, Dialect::parse(library::text(name)?).ok()?))).collect();
     report::text(dialect::draft(&asked, &known).as_bytes())
 }

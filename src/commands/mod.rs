@@ -4,6 +4,7 @@ mod cancel;
 mod checksums;
 mod completions;
 mod demo;
+mod dialects;
 pub mod download;
 mod fresh;
 mod heads;
@@ -36,6 +37,7 @@ pub fn run(command: Command, report: &Arc<Report>, stop: Stop) -> Result<(), Fau
             report.expect(settings.files.len() as u64);
             download::run(settings, &observer, &stop)
         }
+        Command::Dialects(settings) => dialects::run(&settings),
         Command::Demo(settings) => demo::run(&settings, report, &stop),
         Command::Man => man::run(),
         Command::Resume(settings) => resume::run(settings, report, &stop),

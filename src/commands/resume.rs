@@ -95,7 +95,11 @@ fn plan(settings: Resume) -> Plan {
             first: 0,
             restart: settings.restart,
             assume: settings.assume,
-            manner: Manner { connections: settings.work.connections, ..Manner::default() },
+            manner: Manner {
+                connections: settings.work.connections,
+                fields: settings.fields.clone(),
+                ..Manner::default()
+            },
             work: settings.work.clone(),
             link: settings.link.clone(),
         },
@@ -126,7 +130,7 @@ impl Plan {
         let renewed = given.is_some() || (settings.url_command.is_some() && record.kind == Kind::Download);
         let url = match given {
             Some(url) => url,
-            None => whole_url(one, record, &settings.link, renewed)?,
+            None => whole_url(one, record, settings, renewed)?,
         };
         let existing = match record.if_exists {
             IfExists::Fail => Existing::Refuse,
@@ -208,11 +212,12 @@ pub fn usable(one: &Unfinished, trust: bool, deed: Deed) -> Result<&Record, Faul
 
 /// The record's URL with all that is needed for it: what a record cannot hold must have been given again.
 /// `renewed`: somebody gives a fresh URL when it is asked for.
-fn whole_url(one: &Unfinished, record: &Record, given: &crate::config::Link, renewed: bool) -> Result<Url, Fault> {
+fn whole_url(one: &Unfinished, record: &Record, settings: &Resume, renewed: bool) -> Result<Url, Fault> {
     let file = shown(&one.file());
     let url = parse_url(&record.url)
         .map_err(|fault| Fault::new(FaultKind::Local, format!("{}: {}", shown(&one.sidecar), fault.what)))?;
-    let known = link::access(given, &mut url.clone())?.names();
+    let mut known = link::access(&settings.link, &mut url.clone())?.names();
+    known.extend(settings.fields.iter().map(|field| format!("field:{}", field.name)));
     let given = |need: &&str| known.iter().any(|known| known == need) || (renewed && *need == "url");
     let missing: Vec<&str> = record.needs.iter().map(String::as_str).filter(|need| !given(need)).collect();
     let [first, ..] = missing[..] else { return Ok(url) };
@@ -223,9 +228,10 @@ fn whole_url(one: &Unfinished, record: &Record, given: &crate::config::Link, ren
         "url" => "its URL holds a secret: give the first command again, with the whole URL".to_string(),
         "header:authorization" => "log in again with -u, --token-file, --netrc or -H 'Authorization: …'".to_string(),
         "header:cookie" => "give the cookies again with -b".to_string(),
-        _ => match first.strip_prefix("header:") {
-            Some(header) => format!("give it again with -H '{header}: …'"),
-            None => "give the first command again".to_string(),
+        _ => match first.split_once(':') {
+            Some(("header", header)) => format!("give it again with -H '{header}: …'"),
+            Some(("field", field)) => format!("give it again with -F '{field}=…'"),
+            _ => "give the first command again".to_string(),
         },
     };
     Err(Fault::new(FaultKind::Refused, format!("{file} needs what no record holds: {}", missing.join(", ")))
@@ -251,6 +257,7 @@ mod tests {
             url: None,
             url_command: None,
             trust: Vec::new(),
+            fields: Vec::new(),
             restart: false,
             assume: None,
             work: Work::default(),

@@ -3,7 +3,7 @@
 use crate::chunk::DEFAULT_CHUNK;
 use crate::commands::link;
 use crate::commands::run::{self, Deadline};
-use crate::config::{Link, Send, Upload};
+use crate::config::{Cancel, Link, Send, Upload};
 use crate::disk::shown;
 use crate::engine::Stop;
 use crate::engine::pace::Pace;
@@ -71,13 +71,15 @@ async fn one(job: &Job, ground: &Ground, deadline: &Deadline) {
 }
 
 /// Makes the server of `record` forget its upload. The record itself is the caller's to remove.
-pub fn forget(record: &Record, through: &Link, observer: &Arc<dyn Observer>, stop: &Stop) -> Result<(), Fault> {
+pub fn forget(record: &Record, settings: &Cancel, observer: &Arc<dyn Observer>, stop: &Stop) -> Result<(), Fault> {
+    let through = &settings.link;
     let mut url: Url =
         record.url.parse().map_err(|_| Fault::new(Kind::Local, "the record's destination is not a URL"))?;
     let access = link::access(through, &mut url)?;
     run::block_on(async {
         let deadline = Deadline::start(through, stop);
-        let ground = ground(through, Manner::default(), observer, stop);
+        let manner = Manner { fields: settings.fields.clone(), ..Manner::default() };
+        let ground = ground(through, manner, observer, stop);
         push::abandon(Destination { url, base: None, access }, record, &ground)
             .await
             .map_err(|fault| deadline.name(fault))

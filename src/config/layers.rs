@@ -1,14 +1,16 @@
 //! How settings are resolved: the flag, else `ONWARD_KEY` in the environment, else the config file, else the default.
 
 use super::parse::*;
-use super::{Cancel, ChecksumFile, Command, Demo, Download, Fetch, Probe, Progress, Resume, Secret, Send, Serve, Show};
+use super::{
+    Cancel, ChecksumFile, Command, Demo, Dialects, Download, Fetch, Probe, Progress, Resume, Secret, Send, Serve, Show,
+};
 use super::{Status, Upload, Work};
 use crate::cli;
 use crate::disk::shown;
 use crate::engine::push::Assume;
 use crate::fault::{Fault, Kind};
 use crate::record::Existing;
-use crate::remote::Manner;
+use crate::remote::{Field, Manner, dialect};
 use crate::units;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -123,6 +125,7 @@ impl<'a> Layers<'a> {
             cli::Command::Status(flags) => {
                 Command::Status(Status { paths: here(flags.paths), recursive: flags.recursive, json: flags.json })
             }
+            cli::Command::Dialects(flags) => Command::Dialects(self.dialects(flags)?),
             cli::Command::Completions(flags) => Command::Completions(flags.shell),
             cli::Command::Man(_) => Command::Man,
         })
@@ -233,7 +236,9 @@ impl<'a> Layers<'a> {
             return Err(usage("--name belongs to one file, and there is more than one"));
         }
         let existing = existing(flags.overwrite, flags.no_clobber);
-        let folder = sources.len() > 1 || flags.name.is_some() || given.path().ends_with('/');
+        let dialect = flags.dialect.as_deref().map(|given| self.dialect(given)).transpose()?;
+        // A page's endpoint is no folder, but what the files are called is kept in the same way.
+        let folder = sources.len() > 1 || flags.name.is_some() || given.path().ends_with('/') || dialect.is_some();
         let mut files: Vec<Send> = Vec::new();
         for source in sources {
             let dest = if folder { remote_name(&given, &source, flags.name.as_deref())? } else { given.clone() };
@@ -245,6 +250,9 @@ impl<'a> Layers<'a> {
         }
         let protocol = self.pick(flags.protocol, "protocol", cli::protocol)?.unwrap_or_default();
         let connections = self.pick(flags.connections, "connections", few)?;
+        let mut work = self.work(flags.connections, flags.jobs, flags.chunk_size, false)?;
+        // The size of what a form carries, not of what a record counts in.
+        let part = dialect.as_ref().and_then(|_| work.chunk_size.take());
         Ok(Upload {
             files,
             first: 0,
@@ -255,14 +263,51 @@ impl<'a> Layers<'a> {
                 metadata: flags.metadata.iter().map(|pair| metadata(pair)).collect::<Result<_, _>>()?,
                 interop: self.pick(None, "interop", interop)?.unwrap_or_default(),
                 connections,
+                dialect,
+                fields: fields(flags.fields),
+                part,
             },
-            work: self.work(flags.connections, flags.jobs, flags.chunk_size, false)?,
+            work,
             link: self.link(flags.link)?,
+        })
+    }
+
+    /// The dialect of a name or a file. One's own of a name comes before the program's.
+    fn dialect(&self, given: &str) -> Result<dialect::Given, Fault> {
+        let own = dialect_folder(self.outside).map(|folder| folder.join(format!("{given}.toml")));
+        if !given.contains('/') && !given.ends_with(".toml") && given != "-" {
+            if let Some(text) = own.and_then(|path| (self.outside.read)(&path).ok()) {
+                return Ok(dialect::Given { name: given.into(), text, embedded: false });
+            }
+            if let Some(text) = dialect::library::text(given) {
+                return Ok(dialect::Given { name: given.into(), text: text.into(), embedded: true });
+            }
+        }
+        match (self.outside.read)(Path::new(given)) {
+            Ok(text) => Ok(dialect::Given { name: given.into(), text, embedded: false }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let names: Vec<&str> = dialect::library::names().collect();
+                let text = format!("\"{}\" is neither a dialect nor a file", given.escape_debug());
+                Err(usage(text).hint(format!("known are {}; `onward dialects` lists yours, too", names.join(", "))))
+            }
+            Err(error) => Err(unreadable(Path::new(given), &error)),
+        }
+    }
+
+    fn dialects(&self, flags: cli::Dialects) -> Result<Dialects, Fault> {
+        Ok(match flags.deed {
+            None => Dialects::List(dialect_folder(self.outside)),
+            Some(cli::Deed::Show { name }) => Dialects::Show(self.dialect(&name)?),
+            Some(cli::Deed::Check { file }) => Dialects::Check(shown(&file), self.read(&file)?),
+            Some(cli::Deed::FromCurl { file }) => {
+                Dialects::FromCurl(Secret::new(self.read(&file.unwrap_or_else(|| PathBuf::from("-")))?))
+            }
         })
     }
 
     fn resume(&self, flags: cli::Resume) -> Result<Resume, Fault> {
         Ok(Resume {
+            fields: fields(flags.fields),
             paths: here(flags.paths),
             recursive: flags.recursive,
             to: flags.to,
@@ -285,7 +330,13 @@ impl<'a> Layers<'a> {
     }
 
     fn cancel(&self, flags: cli::Cancel) -> Result<Cancel, Fault> {
-        Ok(Cancel { paths: flags.paths, to: flags.to, trust: flags.trust, link: self.link(flags.link)? })
+        Ok(Cancel {
+            paths: flags.paths,
+            to: flags.to,
+            trust: flags.trust,
+            fields: fields(flags.fields),
+            link: self.link(flags.link)?,
+        })
     }
 
     fn serve(&self, flags: cli::Serve) -> Result<Serve, Fault> {
@@ -380,6 +431,15 @@ fn adopted_name(prefix: &Path, elsewhere: bool) -> Result<PathBuf, Fault> {
         return Err(usage(format!("{} does not tell the finished file's name", shown(prefix))).hint("give it with -o"));
     }
     Ok(if elsewhere { PathBuf::from(stem) } else { prefix.with_file_name(stem) })
+}
+
+fn fields(given: Vec<(String, String)>) -> Vec<Field> {
+    given.into_iter().map(|(name, value)| Field { name, value }).collect()
+}
+
+/// The folder of one's own dialects.
+fn dialect_folder(outside: &Surroundings) -> Option<PathBuf> {
+    config_path(outside).map(|path| path.with_file_name("dialects"))
 }
 
 fn here(paths: Vec<PathBuf>) -> Vec<PathBuf> {

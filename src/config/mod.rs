@@ -17,7 +17,7 @@ use crate::engine::push::Assume;
 use crate::event::FileId;
 use crate::net::IpChoice;
 use crate::record::Existing;
-use crate::remote::Manner;
+use crate::remote::{Field, Manner, dialect};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -246,9 +246,24 @@ pub struct Upload {
     pub link: Link,
 }
 
+/// The settings of `onward dialects`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dialects {
+    /// Name all, those in this folder too.
+    List(Option<PathBuf>),
+    /// Print one.
+    Show(dialect::Given),
+    /// Say what is wrong with the text of the file of this name.
+    Check(String, String),
+    /// Draft one of this request.
+    FromCurl(Secret),
+}
+
 /// The settings of `onward resume`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resume {
+    /// Fields that go into every form.
+    pub fields: Vec<Field>,
     /// Where to look; never empty.
     pub paths: Vec<PathBuf>,
     /// Descend into folders.
@@ -304,6 +319,8 @@ pub struct Cancel {
     pub to: Vec<String>,
     /// Records to follow although they may have been planted.
     pub trust: Vec<PathBuf>,
+    /// Fields that go into every form.
+    pub fields: Vec<Field>,
     /// Through what.
     pub link: Link,
 }
@@ -391,6 +408,8 @@ pub enum Command {
     Probe(Probe),
     /// `onward cancel`
     Cancel(Cancel),
+    /// `onward dialects`
+    Dialects(Dialects),
     /// `onward demo`
     Demo(Demo),
     /// `onward completions`

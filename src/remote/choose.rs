@@ -1,7 +1,7 @@
 //! Which protocol it is: what an earlier run has begun by, what the user asks for, what the server announces. This is
 //! the one place where that is decided; nobody else asks.
 
-use super::{Announced, Destination, Remote, Session, dav, folder, handshake, rufh, tus, up2k};
+use super::{Announced, Destination, Field, Remote, Session, dav, dialect, folder, handshake, rufh, tus, up2k};
 use crate::fault::{Fault, Kind};
 use crate::memory::shelves::Shelves;
 use crate::net::{Lane, Net, Request, Response, login_hint};
@@ -91,6 +91,12 @@ pub struct Manner {
     /// Connections a file, where a number is asked for: a protocol that has to be begun in several pieces to use them is
     /// begun so only where they are wanted.
     pub connections: Option<u32>,
+    /// By which form dialect, in place of a protocol.
+    pub dialect: Option<dialect::Given>,
+    /// Fields that go into every form.
+    pub fields: Vec<Field>,
+    /// The size of a form's chunk, where one is asked for, in bytes.
+    pub part: Option<u64>,
 }
 
 /// What a server speaks, as far as it was asked.
@@ -125,6 +131,9 @@ impl Remotes {
     pub async fn choose(&self, mut destination: Destination, saved: Option<&Session>) -> Result<Rc<dyn Remote>, Fault> {
         let endpoint = saved.and_then(|session| session.text("endpoint")?.parse().ok());
         destination.base = destination.base.or(endpoint);
+        if self.is_form(saved)? {
+            return Ok(Rc::new(dialect::Form::new(self.net.clone(), destination, saved, &self.manner)?));
+        }
         let (protocol, announced) = match saved.and_then(|session| session.text("protocol")) {
             Some(name) => (known(name)?, Announced { folder: folder(&destination.url)?, fields: HeaderMap::new() }),
             None => self.announced(&destination).await?,
@@ -192,6 +201,20 @@ impl Remotes {
             _ => return Err(unknown(destination, &first)),
         };
         Ok((protocol, announced))
+    }
+
+    /// Whether it is a form dialect: those announce nothing, so only a person or a record can say so.
+    fn is_form(&self, saved: Option<&Session>) -> Result<bool, Fault> {
+        let begun = saved.and_then(|session| session.text("protocol"));
+        match (begun, &self.manner.dialect) {
+            (Some(name), Some(asked)) if name != dialect::NAME => {
+                let asked = asked.name.escape_debug();
+                let text = format!("this upload was begun by the protocol {name:?}, not by the dialect {asked}");
+                Err(Fault::new(Kind::Usage, text).hint("--restart forgets what was begun"))
+            }
+            (Some(name), _) => Ok(name == dialect::NAME),
+            (None, asked) => Ok(asked.is_some() || saved.is_some_and(|session| session.text("dialect").is_some())),
+        }
     }
 
     async fn announced(&self, destination: &Destination) -> Result<Found, Fault> {

@@ -26,6 +26,7 @@ use url::Url;
 mod answer;
 mod choose;
 pub mod dav;
+pub mod dialect;
 mod endpoint;
 pub mod handshake;
 pub mod rufh;
@@ -46,6 +47,11 @@ impl Session {
     /// The text under `key`.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.0.get(key)?.as_str()
+    }
+
+    /// The number that is written as text under `key`.
+    pub fn number(&self, key: &str) -> Option<u64> {
+        self.text(key)?.parse().ok()
     }
 
     /// The same with `value` under `key`.
@@ -101,6 +107,46 @@ pub struct Terms {
     pub file_max: Option<u64>,
 }
 
+/// What only some protocols ask for; what holds for most is the default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Habits {
+    /// The bytes behind the last whole part belong to it, so that it is up to twice as long.
+    pub merged: bool,
+    /// The last part of the file is sent after the answers to all others.
+    pub last_last: bool,
+    /// That the remote claims to hold bytes does not count without a receipt of ours: it only knows that something of
+    /// that name is there.
+    pub unproven: bool,
+    /// A part of unknown fate is left behind by beginning anew under another name, without asking anybody.
+    pub begins_anew: bool,
+    /// The digest that must be known before the upload is opened.
+    pub early: Option<Early>,
+}
+
+/// A digest that identifies the content to the remote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Early {
+    /// By which algorithm.
+    pub algorithm: crate::digest::Algorithm,
+    /// Over so many of the first bytes; over all when there is no number.
+    pub first: Option<u64>,
+}
+
+/// A field of a form, as the user gave it. The value may be a secret, so it is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Field {
+    /// The name.
+    pub name: String,
+    /// The value.
+    pub value: String,
+}
+
+impl std::fmt::Debug for Field {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}=***", self.name)
+    }
+}
+
 /// What is to be stored, as the remote has to know it before the first byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
@@ -114,6 +160,8 @@ pub struct Manifest {
     pub modified: Option<SystemTime>,
     /// The MD5 of the content, where it is already known.
     pub md5: Option<Digest>,
+    /// The digest that the remote's habits ask for.
+    pub early: Option<Digest>,
     /// Digests of the whole that will be compared at the end; the remote may compute them beside the transfer.
     pub want: Vec<crate::digest::Algorithm>,
 }
@@ -121,7 +169,15 @@ pub struct Manifest {
 impl Manifest {
     /// A file that is cut like this, of which nothing else is known.
     pub fn of(layout: Layout) -> Self {
-        Self { name: String::new(), layout, if_exists: IfExists::Fail, modified: None, md5: None, want: Vec::new() }
+        Self {
+            name: String::new(),
+            layout,
+            if_exists: IfExists::Fail,
+            modified: None,
+            md5: None,
+            early: None,
+            want: Vec::new(),
+        }
     }
 }
 
@@ -278,6 +334,29 @@ pub trait Remote {
     /// Whether a session without its upload, opened again, finds that upload by its key.
     fn finds_again(&self) -> bool {
         false
+    }
+
+    /// What it asks beyond its terms.
+    fn habits(&self) -> Habits {
+        Habits::default()
+    }
+
+    /// Told how long the file is, before its terms are asked for.
+    fn expect(&self, _length: u64) {}
+
+    /// Cuts the file into parts half as large from now on, in a session yet to be prepared; `false` when it cannot.
+    fn halve(&self) -> bool {
+        false
+    }
+
+    /// What must be given again to go on, beside what lets one in.
+    fn needs(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The session as the remote wants it from now on, when the last part's answer has changed it.
+    fn amended(&self) -> Option<Session> {
+        None
     }
 
     /// A session for a new upload. Pure: it is saved before anything is sent, so that a lost answer leaves no orphan.

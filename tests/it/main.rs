@@ -21,6 +21,7 @@ mod fault_rows;
 #[allow(dead_code)]
 mod faults;
 mod fileservers;
+mod forms;
 mod handshake;
 #[allow(dead_code)]
 mod nginx;

@@ -5,6 +5,7 @@
 //! a part leaves, the record says that it is on its way ([`crate::record::Record::sent`]); the mark goes with the receipt.
 //! Whoever finds the mark knows that nobody knows, and asks a person.
 
+use super::plan::Pieces;
 use super::{Assume, Ground, Job, Upload};
 use crate::byteset::ByteSet;
 use crate::chunk::{Layout, MAX_CHUNKS};
@@ -40,7 +41,21 @@ pub(super) fn layout(job: &Job, remote: &dyn Remote, length: u64) -> Result<Layo
     if length.div_ceil(size) > MAX_CHUNKS {
         return too_large(size, "takes only chunks of");
     }
+    let size = if remote.habits().merged { unsplit(size, terms.uniform.unwrap_or(size), length) } else { size };
     Ok(Layout::new(length, size))
+}
+
+/// The least chunk of whole parts, from `size` on, at whose border no merged last part is cut.
+fn unsplit(size: u64, part: u64, length: u64) -> u64 {
+    let whole = length / part;
+    let cuts = |size: u64| !length.is_multiple_of(part) && (whole * part).is_multiple_of(size);
+    (0..=64).map(|more| size.saturating_add(more * part)).find(|size| !cuts(*size)).unwrap_or(size)
+}
+
+/// Has a remote that wants parts of one size want smaller ones, where its host is known to take no larger request.
+pub(super) fn fit(remote: &dyn Remote, limit: Option<u64>) {
+    let Some(limit) = limit else { return };
+    while remote.terms().uniform.is_some_and(|part| part > limit) && remote.halve() {}
 }
 
 /// What a chunk's size is a multiple of, in bytes.
@@ -76,7 +91,9 @@ pub(super) async fn forgotten(
     if let Err(fault) = told {
         voice.detail(format!("the server could not be told to forget the old upload: {fault}"));
     }
-    Ok(old.text("endpoint").map(|endpoint| Session::default().with("endpoint", endpoint)))
+    const KEPT: [&str; 3] = ["endpoint", "dialect", "text"];
+    let kept: toml::Table = KEPT.iter().filter_map(|key| Some((key.to_string(), old.0.get(*key)?.clone()))).collect();
+    Ok(Some(Session(kept)))
 }
 
 impl Upload<'_> {
@@ -111,6 +128,25 @@ impl Upload<'_> {
         self.ledger = Ledger::from_record(&saved, disk::boot_id());
         self.record = Record { if_exists: self.job.existing.into(), needs: self.record.needs.clone(), ..saved };
         self.assume()
+    }
+
+    /// The remote refuses parts of this size (413), and has none yet: the file is cut into smaller ones. `false`: it is not.
+    pub(super) fn halved(&mut self) -> Result<bool, Fault> {
+        if self.terms.uniform.is_none() || !self.ledger.held().is_empty() || !self.remote.halve() {
+            return Ok(false);
+        }
+        let was = self.terms.uniform.unwrap_or_default();
+        self.terms = self.remote.terms();
+        let now = self.terms.uniform.unwrap_or_default();
+        let layout = layout(self.job, &*self.remote, self.source.length())?;
+        self.session = Rc::new(self.remote.prepare());
+        self.ledger = Ledger::new(layout);
+        self.record.chunk_size = layout.chunk_size();
+        self.pieces = Pieces::new(&self.terms, self.ground.pace.rate(), None);
+        self.smaller = true;
+        let (was, now) = (crate::units::bytes(was), crate::units::bytes(now));
+        self.voice.detail(format!("the server takes no parts of {was}: trying {now}"));
+        Ok(true)
     }
 
     /// What a record's mark of an unanswered part means, by the word of the user where there is one.

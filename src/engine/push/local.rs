@@ -144,12 +144,18 @@ pub struct Beside {
 impl Beside {
     /// Starts hashing by `algorithms`, from saved states where they fit.
     pub fn start(source: &Source, algorithms: &[Algorithm], saved: &Prefix) -> Self {
-        let (hashers, from) = restored(algorithms, saved, source.length());
+        Self::of_first(source, source.length(), algorithms, saved)
+    }
+
+    /// The same over the first `end` bytes alone.
+    pub fn of_first(source: &Source, end: u64, algorithms: &[Algorithm], saved: &Prefix) -> Self {
+        let end = end.min(source.length());
+        let (hashers, from) = restored(algorithms, saved, end);
         let thread = Arc::new(Thread { at: AtomicU64::new(from), ..Thread::default() });
         let (tell, result) = oneshot::channel();
         let (source, shared) = (source.clone(), thread.clone());
         std::thread::spawn(move || {
-            let _ = tell.send(hash(&source, hashers, from, &shared));
+            let _ = tell.send(hash(&source, hashers, ByteRange::new(from, end), &shared));
         });
         Self { thread, result }
     }
@@ -205,10 +211,10 @@ fn restored(algorithms: &[Algorithm], saved: &Prefix, length: u64) -> (Vec<Hashe
     }
 }
 
-fn hash(source: &Source, mut hashers: Vec<Hasher>, from: u64, thread: &Thread) -> io::Result<Vec<Digest>> {
-    let mut at = from;
-    while at < source.length() {
-        let end = (at + BLOCK as u64 * 8).min(source.length());
+fn hash(source: &Source, mut hashers: Vec<Hasher>, range: ByteRange, thread: &Thread) -> io::Result<Vec<Digest>> {
+    let mut at = range.start;
+    while at < range.end {
+        let end = (at + BLOCK as u64 * 8).min(range.end);
         source.read(ByteRange::new(at, end), |block| hashers.iter_mut().for_each(|hasher| hasher.update(block)))?;
         if thread.cancelled.load(Ordering::Relaxed) {
             return Err(io::Error::other("no longer wanted"));

@@ -18,6 +18,7 @@
 
 mod begin;
 mod content;
+mod early;
 mod keeper;
 mod local;
 mod patience;
@@ -40,7 +41,7 @@ use crate::net::shown;
 use crate::partial::ledger::Ledger;
 use crate::partial::record_file::RecordFile;
 use crate::record::{Existing, Record};
-use crate::remote::{Closed, Destination, Manifest, Published, Remote, Remotes, Repeat, Session, State, Terms};
+use crate::remote::{Closed, Destination, Held, Manifest, Published, Remote, Remotes, Repeat, Session, State, Terms};
 use keeper::Keeper;
 use local::{Beside, Source};
 use patience::{Patience, Voice};
@@ -150,6 +151,10 @@ async fn send(
     if let Some(caveat) = remote.caveat() {
         voice.warn(caveat);
     }
+    if saved.is_none() {
+        remote.expect(source.length());
+        begin::fit(&*remote, begin::body_limit(job, ground));
+    }
     let mut upload = Upload::new(job, ground, source, remote, patience, voice)?;
     let mut keeper = Keeper::new(file);
     // What fails before the record is adopted leaves it as it is.
@@ -227,6 +232,8 @@ struct Upload<'a> {
     unsaved: bool,
     /// Samples of what the remote holds that were compared with the source.
     sampled: u32,
+    /// Whether parts were made smaller because larger ones were refused, and none has passed since.
+    smaller: bool,
 }
 
 impl<'a> Upload<'a> {
@@ -245,7 +252,7 @@ impl<'a> Upload<'a> {
         let mut record = Record::new(crate::record::Kind::Upload, url, "", layout.chunk_size());
         record.length = Some(length);
         record.if_exists = job.existing.into();
-        record.needs = job.destination.access.names();
+        record.needs = [job.destination.access.names(), remote.needs()].concat();
         record.stamp = Some(source.stamp().clone());
         Ok(Self {
             session: Rc::new(remote.prepare()),
@@ -264,6 +271,7 @@ impl<'a> Upload<'a> {
             declined: 0,
             unsaved: false,
             sampled: 0,
+            smaller: false,
             job,
             ground,
             remote,
@@ -312,6 +320,7 @@ impl<'a> Upload<'a> {
             if_exists: self.job.existing.into(),
             modified: self.source.modified(),
             md5: self.digest(Algorithm::Md5).cloned(),
+            early: self.record.identity.clone(),
             want: self.want(),
         }
     }
@@ -326,6 +335,7 @@ impl<'a> Upload<'a> {
     }
 
     async fn open(&mut self, keeper: &mut Keeper) -> Result<Step, Fault> {
+        self.identify_early(keeper).await?;
         if self.keeps_from_the_start() {
             self.save_now(keeper).await?;
             disk::point("upload-key-saved");
@@ -380,6 +390,9 @@ impl<'a> Upload<'a> {
                     return Ok(step);
                 }
                 if std::mem::take(&mut self.doubt) {
+                    if standing.held == Held::Unknown && self.remote.habits().begins_anew {
+                        return Ok(Step::Anew("a part of it left and no answer came: it is sent anew".into()));
+                    }
                     self.is_settled(&standing.held)?;
                     self.record.sent = None;
                 }
@@ -459,7 +472,11 @@ impl<'a> Upload<'a> {
         self.session = Rc::new(self.remote.prepare());
         self.ledger = Ledger::new(self.ledger.layout());
         self.record.stale = Default::default();
-        self.record.stamp = Some(self.source.stamp().clone());
+        self.record.sent = None;
+        // Without an early digest nothing of the old session is compared with the new content.
+        if self.record.identity.is_none() {
+            self.record.stamp = Some(self.source.stamp().clone());
+        }
         Ok(Step::Open)
     }
 
@@ -555,7 +572,8 @@ impl<'a> Upload<'a> {
     async fn leave(&mut self, keeper: Keeper, fault: Fault) -> Result<Outcome, Fault> {
         let may_have_begun = self.begun && matches!(fault.kind, Kind::Network | Kind::Busy | Kind::Interrupted);
         let holds = self.session.text("upload").is_some() || !self.ledger.held().is_empty();
-        let worth = self.found || may_have_begun || holds;
+        let known = self.record.sent.is_some() || self.record.identity.is_some() || !self.record.prefix.is_empty();
+        let worth = self.found || may_have_begun || holds || known;
         let left = match worth && fault.kind != Kind::Held {
             true => {
                 let record = self.snapshot();

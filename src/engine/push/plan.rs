@@ -7,7 +7,7 @@
 
 use crate::byteset::ByteSet;
 use crate::chunk::{ByteRange, Layout};
-use crate::remote::{Order, Terms};
+use crate::remote::{Habits, Order, Terms};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -212,14 +212,15 @@ pub struct Queue {
     least: u64,
     most: u64,
     uniform: bool,
+    habits: Habits,
     first: u64,
 }
 
 impl Queue {
     /// All of the file.
-    pub fn new(layout: Layout, terms: &Terms) -> Self {
+    pub fn new(layout: Layout, terms: &Terms, habits: Habits) -> Self {
         let (least, most) = (*terms.part.start(), *terms.part.end());
-        Self { layout, order: terms.order, least, most, uniform: terms.uniform.is_some(), first: 0 }
+        Self { layout, order: terms.order, least, most, uniform: terms.uniform.is_some(), habits, first: 0 }
     }
 
     /// Bytes were taken back: look from the front again.
@@ -238,7 +239,14 @@ impl Queue {
                 None if index == self.first => self.first += 1,
                 None => {}
                 Some(_) if busy.contains(&index) => {}
-                Some(gap) => return Some(self.cut(gap, size)),
+                Some(gap) => {
+                    let piece = self.cut(gap, size);
+                    let others = self.layout.length() - piece.len();
+                    if self.habits.last_last && piece.end == self.layout.length() && held.len() < others {
+                        return None;
+                    }
+                    return Some(piece);
+                }
             }
         }
         None
@@ -248,7 +256,10 @@ impl Queue {
     fn cut(&self, gap: ByteRange, size: u64) -> ByteRange {
         if self.uniform {
             // On the grid of parts, wherever the remote stands.
-            return ByteRange::new(gap.start, gap.end.min((gap.start / size + 1) * size));
+            let end = gap.end.min((gap.start / size + 1) * size);
+            let rest = self.layout.length() - end;
+            let merged = self.habits.merged && rest < size && gap.end == self.layout.length();
+            return ByteRange::new(gap.start, if merged { gap.end } else { end });
         }
         let left = gap.len().saturating_sub(size);
         let end = match left > 0 && left < self.least && gap.end != self.layout.length() {
@@ -339,7 +350,7 @@ mod tests {
         pieces.took(6 * MIB, Duration::from_secs(600));
         pieces.shrink();
         assert!(pieces.size() == 6 * MIB && !pieces.refuse(6 * MIB));
-        let mut queue = Queue::new(Layout::new(20 * MIB, 12 * MIB), &six);
+        let mut queue = Queue::new(Layout::new(20 * MIB, 12 * MIB), &six, Habits::default());
         let mut held = ByteSet::new();
         let mut sizes = Vec::new();
         while let Some(piece) = queue.next(&held, &BTreeSet::new(), pieces.size()) {
@@ -348,7 +359,7 @@ mod tests {
         }
         assert_eq!(sizes, [6, 6, 6, 2]);
         let mut odd = ByteSet::of(ByteRange::new(0, 7 * MIB));
-        let mut queue = Queue::new(Layout::new(20 * MIB, 12 * MIB), &six);
+        let mut queue = Queue::new(Layout::new(20 * MIB, 12 * MIB), &six, Habits::default());
         assert_eq!(queue.next(&odd, &BTreeSet::new(), 6 * MIB), Some(ByteRange::new(7 * MIB, 12 * MIB)));
         odd.insert(ByteRange::new(7 * MIB, 20 * MIB));
         assert_eq!(queue.next(&odd, &BTreeSet::new(), 6 * MIB), None);
@@ -358,7 +369,7 @@ mod tests {
     fn no_piece_is_smaller_than_the_least_but_the_last_of_the_file() {
         let terms = Terms { part: 5 * MIB..=100 * MIB, order: Order::Sequential, ..terms() };
         for size in [5 * MIB, 7 * MIB, 9 * MIB, 40 * MIB] {
-            let mut queue = Queue::new(Layout::new(71 * MIB, 30 * MIB), &terms);
+            let mut queue = Queue::new(Layout::new(71 * MIB, 30 * MIB), &terms, Habits::default());
             let mut held = ByteSet::new();
             while let Some(piece) = queue.next(&held, &BTreeSet::new(), size) {
                 assert!(piece.len() >= 5 * MIB || piece.end == 71 * MIB, "{piece:?} of {size}");
@@ -407,7 +418,7 @@ mod tests {
         #[test]
         fn every_byte_once(length in 0u64..5000, chunk in 1u64..700, sizes in prop::collection::vec(1u64..900, 1..20)) {
             let layout = Layout::new(length, chunk);
-            let mut queue = Queue::new(layout, &terms());
+            let mut queue = Queue::new(layout, &terms(), Habits::default());
             let (mut held, mut busy, mut flying) = (ByteSet::new(), BTreeSet::new(), Vec::new());
             let mut turn = 0;
             loop {

@@ -28,6 +28,7 @@ impl Upload<'_> {
             Held::Prefix(length) => ByteSet::of(ByteRange::new(0, length.min(self.source.length()))),
             Held::Unknown => self.ledger.held().clone(),
         };
+        let theirs = if self.remote.habits().unproven { self.receipted(&theirs) } else { theirs };
         let mut lost = self.ledger.held().clone();
         lost.subtract(&theirs);
         lost.runs().for_each(|run| drop(self.ledger.forget(run)));
@@ -48,6 +49,21 @@ impl Upload<'_> {
         }
         self.now_as_compared(compared.agreed, stale);
         Ok(())
+    }
+
+    /// What of `theirs` we have receipts for.
+    fn receipted(&self, theirs: &ByteSet) -> ByteSet {
+        let mut foreign = theirs.clone();
+        foreign.subtract(self.ledger.held());
+        let mut own = theirs.clone();
+        own.subtract(&foreign);
+        if !foreign.is_empty() {
+            let bytes = crate::units::bytes(foreign.len());
+            self.voice.detail(format!(
+                "the server says that it has {bytes} more, which proves no content: they are sent again"
+            ));
+        }
+        own
     }
 
     fn now_as_compared(&mut self, agreed: Ledger, stale: IndexSet) {

@@ -20,6 +20,7 @@ use crate::net::Gauge;
 use crate::record::Piece;
 use crate::remote::{Part, Put, Repeat};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ const BEAT: Duration = Duration::from_millis(100);
 /// How long an answer is waited for when the run is stopped, where without it nobody knows what became of a part.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often the record is saved while bytes move.
-const SAVE_EVERY: Duration = Duration::from_millis(500);
+pub(super) const SAVE_EVERY: Duration = Duration::from_millis(500);
 /// A source that changes oftener than this during one run is given up.
 const MOST_CHANGES: u32 = 5;
 /// How fast a whole is hashed, about, in bytes a second: where the line is faster, no identity is worth its reading.
@@ -178,7 +179,7 @@ impl Upload<'_> {
             counted: 0,
             next: 0,
             connections: Connections::new(self.job.connections, &self.terms, now),
-            queue: Queue::new(self.ledger.layout(), &self.terms),
+            queue: Queue::new(self.ledger.layout(), &self.terms, self.remote.habits()),
             pause: None,
             outlook: Outlook::default(),
             begun: now,
@@ -282,6 +283,7 @@ impl Upload<'_> {
                 self.voice.detail(format!("the server takes no pieces of {was} bytes: going on with {now}"));
                 sky.refused = true;
             }
+            Err(fault) if fault.status == Some(413) && self.halved()? => return Ok(Some(Step::Open)),
             Err(fault) => {
                 if fault.kind == Kind::Busy {
                     sky.connections.refused(Instant::now());
@@ -294,6 +296,9 @@ impl Upload<'_> {
 
     async fn stored(&mut self, sky: &mut Sky, flight: &Flight, kept: ByteRange) -> Result<Option<Step>, Fault> {
         disk::point("part-acknowledged");
+        if let Some(session) = self.remote.amended() {
+            self.session = Rc::new(session);
+        }
         // What was read while the source changed is no receipt.
         if let Some(step) = self.watch().await? {
             return Ok(Some(step));
@@ -312,7 +317,7 @@ impl Upload<'_> {
         }
         let now = Instant::now();
         self.pieces.took(kept.len(), now.saturating_duration_since(flight.since));
-        if std::mem::take(&mut sky.refused) {
+        if std::mem::take(&mut sky.refused) | std::mem::take(&mut self.smaller) {
             self.learn_limit(kept.len());
         }
         sky.connections.stored(kept.len(), now, self.ground.pace.rate());
@@ -397,6 +402,9 @@ impl Upload<'_> {
         }
         self.voice.warn(format!("{} changed while it was being sent; what was sent is compared", self.name()));
         self.hash_if_small()?;
+        if self.record.identity.is_some() {
+            return Ok(Some(Step::Open));
+        }
         // The record's stamp no longer fits: whoever asks the remote now compares.
         Ok(Some(self.ask_again().await?))
     }
@@ -420,7 +428,7 @@ impl Upload<'_> {
     }
 
     /// A record that cannot be written does not stop the transfer; one that was taken over does.
-    fn saved(&mut self, outcome: Result<(), Fault>) -> Result<(), Fault> {
+    pub(super) fn saved(&mut self, outcome: Result<(), Fault>) -> Result<(), Fault> {
         match outcome {
             Err(fault) if fault.kind == Kind::Local => {
                 if !std::mem::replace(&mut self.unsaved, true) {

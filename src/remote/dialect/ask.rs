@@ -5,9 +5,9 @@ use super::{Form, Mode};
 use crate::byteset::ByteSet;
 use crate::chunk::ByteRange;
 use crate::fault::{Fault, Kind};
-use crate::net::{Request, shown};
-use crate::remote::{Closed, Held, Manifest, Published, Put, Session, Standing, State};
-use crate::wire::dialect::{Call, Finish, Have, Place, Reply, any, words};
+use crate::net::{Options, Request, shown};
+use crate::remote::{Closed, Held, Manifest, Published, Put, Remote, Session, Standing, State};
+use crate::wire::dialect::{Call, Finish, Have, Place, Reply, fits_any, words};
 use crate::wire::retry_after;
 use serde_json::Value;
 use std::time::SystemTime;
@@ -21,6 +21,9 @@ impl Form {
     /// Sends a request and reads the answer whole.
     pub(super) async fn call(&self, request: Request, call: &Call) -> Result<Reply, Fault> {
         let head = request.method == http::Method::HEAD;
+        // What the user says about silence counts more than what the page was written for.
+        let own = self.net.options().stall_timeout != Options::default().stall_timeout;
+        let request = request.stall(call.stall.filter(|_| !own));
         let response = self.net.ask(request, &self.destination.access).await?;
         let (status, headers) = (response.status.as_u16(), response.headers.clone());
         let body = if head { Vec::new() } else { response.bytes(LONGEST_ANSWER).await?.to_vec() };
@@ -32,11 +35,14 @@ impl Form {
         let (place, status) = (shown(&self.base), reply.status);
         let said = words(reply, &call.message).map(|words| format!(": {words}")).unwrap_or_default();
         let wait = retry_after::wait(&reply.headers, SystemTime::now());
-        if any(&call.retry, reply) {
-            return Fault { status: Some(status), ..Fault::new(Kind::Busy, format!("{place} answered {status}{said}")) }
-                .wait(wait);
+        if fits_any(&call.retry, reply) {
+            return Fault {
+                status: Some(status),
+                ..Fault::new(Kind::Busy, format!("{place} answered {status}{said}"))
+            }
+            .wait(wait);
         }
-        if any(&call.fatal, reply) && status >= 300 {
+        if fits_any(&call.fatal, reply) && status >= 300 {
             let kind = if matches!(status, 404 | 410) { Kind::NotFound } else { Kind::Refused };
             return Fault { status: Some(status), ..Fault::new(kind, format!("{place} answered {status}{said}")) };
         }
@@ -73,11 +79,11 @@ impl Form {
         if let Some(create) = self.dialect.create.as_ref().filter(|_| fresh) {
             let request = facts::request(&create.call, &self.base, &self.facts(&session, None, None), &self.fields)?;
             let reply = self.call(request, &create.call).await?;
-            if any(&create.instant, &reply) {
+            if fits_any(&create.instant, &reply) {
                 return Ok((session, State::Done(self.published())));
             }
-            let fine = any(&create.call.ok, &reply) || create.call.ok.is_empty() && reply.status / 100 == 2;
-            if !fine || any(&create.call.fatal, &reply) {
+            let fine = fits_any(&create.call.ok, &reply) || create.call.ok.is_empty() && reply.status / 100 == 2;
+            if !fine || fits_any(&create.call.fatal, &reply) {
                 return Err(self.failure(&reply, &create.call));
             }
             let mut captured = toml::Table::new();
@@ -101,11 +107,7 @@ impl Form {
     /// Whether an upload of which nothing was sent can learn anything: a mere "something of that name is there" proves
     /// nothing about its content.
     fn worth_asking(&self, have: &Have) -> bool {
-        !have.instant.is_empty() || have.mode != Mode::Each || self.dialect.create.is_none() && self.terms_believed()
-    }
-
-    fn terms_believed(&self) -> bool {
-        crate::remote::Remote::terms(self).believed
+        !have.instant.is_empty() || have.mode != Mode::Each || !self.habits().unproven
     }
 
     fn nothing(&self) -> Held {
@@ -134,17 +136,17 @@ impl Form {
         }
         let request = facts::request(&have.call, &self.base, &self.facts(session, None, None), &self.fields)?;
         let reply = self.call(request, &have.call).await?;
-        if any(&have.instant, &reply) {
+        if fits_any(&have.instant, &reply) {
             return Ok(State::Done(self.published()));
         }
         let yes = match have.yes.is_empty() {
             true => reply.status / 100 == 2,
-            false => any(&have.yes, &reply),
+            false => fits_any(&have.yes, &reply),
         };
         if !yes {
             return match reply.status {
-                _ if any(&have.no, &reply) => Ok(self.open_with(Held::Prefix(0))),
-                404 | 410 => Ok(State::Gone),
+                _ if fits_any(&have.no, &reply) => Ok(self.open_with(Held::Prefix(0))),
+                404 | 410 if self.dialect.create.is_some() => Ok(State::Gone),
                 _ => Err(self.failure(&reply, &have.call)),
             };
         }
@@ -189,8 +191,7 @@ impl Form {
         };
         let items = list.as_array().map(Vec::as_slice).unwrap_or_default();
         let indices = items.iter().filter_map(number).filter_map(|told| told.checked_sub(base));
-        let mut held: ByteSet =
-            indices.filter(|index| *index < self.count()).map(|index| self.range(index)).collect();
+        let mut held: ByteSet = indices.filter(|index| *index < self.count()).map(|index| self.range(index)).collect();
         // A merge call that needs the last chunk's reply gets it by sending that chunk again.
         if self.wants_last_reply() {
             held.forget(self.range(self.count() - 1));
@@ -212,12 +213,12 @@ impl Form {
             let questions = some.iter().map(|index| self.ask_for(session, have, *index));
             for (index, reply) in some.iter().zip(together(questions).await) {
                 let reply = reply?;
-                if any(&have.instant, &reply) {
+                if fits_any(&have.instant, &reply) {
                     return Ok(State::Done(self.published()));
                 }
-                if any(&have.yes, &reply) {
+                if fits_any(&have.yes, &reply) {
                     held.insert(self.range(*index));
-                } else if !any(&have.no, &reply) {
+                } else if !fits_any(&have.no, &reply) {
                     return Err(self.failure(&reply, &have.call));
                 }
             }
@@ -262,7 +263,7 @@ impl Form {
     }
 
     fn finished(&self, finish: &Finish, reply: &Reply) -> Result<Closed, Fault> {
-        if any(&finish.pending, reply) {
+        if fits_any(&finish.pending, reply) {
             self.run.borrow_mut().waited += 1;
             if self.run.borrow().waited > MOST_WAITS {
                 let text = format!("{} has all of the file and does not get done with it", shown(&self.base));
@@ -271,7 +272,7 @@ impl Form {
             let wait = retry_after::wait(&reply.headers, SystemTime::now());
             return Ok(Closed::Pending(wait.unwrap_or(SHORT)));
         }
-        if any(&finish.call.ok, reply) && !any(&finish.call.fatal, reply) {
+        if fits_any(&finish.call.ok, reply) && !fits_any(&finish.call.fatal, reply) {
             self.run.borrow_mut().done = true;
             return Ok(Closed::Published(self.published()));
         }
@@ -313,7 +314,7 @@ impl Form {
         let reply = self.call(request, abort).await?;
         match reply.status {
             404 | 410 => Ok(()),
-            _ if any(&abort.ok, &reply) || abort.ok.is_empty() && reply.status / 100 == 2 => Ok(()),
+            _ if fits_any(&abort.ok, &reply) || abort.ok.is_empty() && reply.status / 100 == 2 => Ok(()),
             _ => Err(self.failure(&reply, abort)),
         }
     }

@@ -177,9 +177,7 @@ pub(super) fn request(call: &Call, base: &Url, facts: &Facts<'_>, fields: &[Fiel
             .body(Body::Bytes([body.head, body.tail].concat().into())));
     }
     let text = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-    Ok(request
-        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .body(Body::Bytes(text.into_bytes().into())))
+    Ok(request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(Body::Bytes(text.into_bytes().into())))
 }
 
 /// The request that sends a chunk, with `bytes` in the place of the file.
@@ -221,7 +219,7 @@ fn bare(call: &Call, base: &Url, facts: &Facts<'_>, index: &[(String, String)]) 
         url.query_pairs_mut().extend_pairs(query);
     }
     let method = call.method.parse().map_err(|_| wrong(format!("{:?} is no method", call.method)))?;
-    let mut request = Request::new(method, url).lane(Lane::Own).stall(call.stall);
+    let mut request = Request::new(method, url).lane(Lane::Own);
     request.headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     for (name, value) in &call.headers {
         let text = value.fill_header(facts).map_err(missing)?;
@@ -271,7 +269,8 @@ fn missing(missing: Missing) -> Fault {
 }
 
 fn wrong(what: String) -> Fault {
-    Fault::new(Kind::Usage, format!("the dialect cannot be spoken: {what}")).hint("`onward dialects check FILE` reads it")
+    Fault::new(Kind::Usage, format!("the dialect cannot be spoken: {what}"))
+        .hint("`onward dialects check FILE` reads it")
 }
 
 fn two_files() -> Fault {

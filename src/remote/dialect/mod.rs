@@ -9,15 +9,14 @@ mod ask;
 mod facts;
 pub mod library;
 mod send;
-#[cfg(test)]
-mod tests;
 
 use crate::chunk::ByteRange;
 use crate::digest::{Algorithm, Digest};
 use crate::fault::{Fault, Kind};
 use crate::net::Net;
 use crate::remote::{
-    Answer, Closed, Destination, Early, Field, Manifest, Manner, Order, Part, Put, Remote, Repeat, Session, State, Terms,
+    Answer, Closed, Destination, Early, Field, Habits, Manifest, Manner, Order, Part, Put, Remote, Repeat, Session,
+    State, Terms,
 };
 use crate::wire::dialect::{self as wire, Dialect, Mode, Trust};
 use facts::{At, Facts};
@@ -92,16 +91,18 @@ impl Form {
         saved: Option<&Session>,
         manner: &Manner,
     ) -> Result<Self, Fault> {
-        let given = match saved.map(begun_by).transpose()?.flatten() {
-            Some(begun) => agreed(begun, manner.dialect.as_ref())?,
-            None => manner.dialect.clone().ok_or_else(|| Fault::new(Kind::Usage, "no dialect is given"))?,
+        let begun = saved.filter(|session| session.text("protocol").is_some());
+        let given = match (begun.or(saved.filter(|_| manner.dialect.is_none())), &manner.dialect) {
+            (Some(session), asked) => agreed(begun_by(session)?, asked.as_ref())?,
+            (None, Some(asked)) => asked.clone(),
+            (None, None) => return Err(Fault::new(Kind::Usage, "no dialect is given")),
         };
         let dialect = Dialect::parse(&given.text).map_err(|problems| {
             let first = problems.first().map(ToString::to_string).unwrap_or_default();
             let text = format!("the dialect {} cannot be read: {first}", given.name.escape_debug());
             Fault::new(Kind::Usage, text).hint("`onward dialects check FILE` tells all that is wrong with it")
         })?;
-        let saved_part = saved.filter(|session| session.text("protocol").is_some()).and_then(|session| session.number("part"));
+        let saved_part = begun.and_then(|session| session.number("part"));
         let part = saved_part.unwrap_or_else(|| dialect.chunks.fitting(manner.part.unwrap_or(dialect.chunks.size)));
         let base = match &destination.base {
             Some(base) => base.clone(),
@@ -167,14 +168,16 @@ impl Form {
 }
 
 /// The dialect of a session: by its text, or by its name where it is one of ours and still the same.
-fn begun_by(saved: &Session) -> Result<Option<Given>, Fault> {
-    let Some(name) = saved.text("dialect") else { return Ok(None) };
+fn begun_by(saved: &Session) -> Result<Given, Fault> {
+    let name = saved.text("dialect").unwrap_or_default();
     if let Some(text) = saved.text("text") {
-        return Ok(Some(Given { name: name.into(), text: text.into(), embedded: false }));
+        return Ok(Given { name: name.into(), text: text.into(), embedded: false });
     }
-    let ours = library::text(name).filter(|text| Some(library::mark(text).as_str()) == saved.text("digest"));
+    // What is begun anew has no wording to keep to.
+    let same = |text: &&str| saved.text("digest").is_none_or(|digest| digest == library::mark(text));
+    let ours = library::text(name).filter(same);
     let ours = ours.map(|text| Given { name: name.into(), text: text.into(), embedded: true });
-    ours.map(Some).ok_or_else(|| {
+    ours.ok_or_else(|| {
         let text = format!("this upload was begun by another wording of the dialect {}", name.escape_debug());
         Fault::new(Kind::Other, text)
             .hint("continue it with the version of onward that began it, or send the file anew with --restart")
@@ -197,9 +200,7 @@ fn agreed(begun: Given, asked: Option<&Given>) -> Result<Given, Fault> {
 /// A file's URL without its name.
 fn without_name(url: &Url) -> Result<Url, Fault> {
     let mut base = url.clone();
-    base.path_segments_mut()
-        .map_err(|()| Fault::new(Kind::Usage, "the destination has no path"))?
-        .pop();
+    base.path_segments_mut().map_err(|()| Fault::new(Kind::Usage, "the destination has no path"))?.pop();
     Ok(base)
 }
 
@@ -243,20 +244,28 @@ impl Remote for Form {
                 wire::Order::Sequential => Order::Sequential,
                 wire::Order::Any | wire::Order::LastLast => Order::Any,
             },
-            last_last: chunks.order == wire::Order::LastLast,
             part: 1..=part,
             multiple: 1,
             uniform: (!by_offset).then_some(part),
-            merged: chunks.tail == wire::Tail::Merged,
             keeps_cut: by_offset,
             chunk: Some(part),
             chunk_max: None,
             parallel: chunks.parallel,
             replace: safe && self.dialect.identity.hash.is_none(),
             repeat: if safe { Repeat::Safe } else { Repeat::Appends },
-            believed: self.dialect.have.as_ref().is_none_or(|have| have.trust != Trust::Exists || !safe),
-            early: self.dialect.identity.hash.map(|hash| Early { algorithm: hash.algorithm, first: hash.first }),
             file_max: None,
+        }
+    }
+
+    fn habits(&self) -> Habits {
+        let chunks = &self.dialect.chunks;
+        let have = self.dialect.have.as_ref();
+        Habits {
+            merged: chunks.tail == wire::Tail::Merged,
+            last_last: chunks.order == wire::Order::LastLast,
+            unproven: chunks.repeat == wire::Repeat::Safe && have.is_some_and(|have| have.trust == Trust::Exists),
+            begins_anew: chunks.repeat == wire::Repeat::Append && have.is_none(),
+            early: self.dialect.identity.hash.map(|hash| Early { algorithm: hash.algorithm, first: hash.first }),
         }
     }
 
@@ -278,7 +287,8 @@ impl Remote for Form {
     }
 
     fn needs(&self) -> Vec<String> {
-        self.fields.iter().map(|field| format!("field:{}", field.name)).collect()
+        let fields = self.fields.iter().map(|field| format!("field:{}", field.name));
+        fields.chain(crate::wire::mask::has_secret(&self.base).then(|| "url".into())).collect()
     }
 
     fn amended(&self) -> Option<Session> {

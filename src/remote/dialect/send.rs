@@ -6,7 +6,7 @@ use super::{Form, Mode};
 use crate::fault::{Fault, Kind};
 use crate::net::{Body, Gauge, shown};
 use crate::remote::{Held, Part, Put, Session, State};
-use crate::wire::dialect::{Place, Repeat, Reply, any};
+use crate::wire::dialect::{Place, Repeat, Reply, fits_any};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -62,12 +62,12 @@ impl Form {
     /// What the answer to a chunk means.
     async fn judge(&self, session: &Session, at: At<'_>, reply: Reply) -> Result<Put, Fault> {
         let send = &self.dialect.send;
-        if any(&send.restart, &reply) {
+        if fits_any(&send.restart, &reply) {
             return Ok(Put::Gone);
         }
-        let fatal = any(&send.call.fatal, &reply);
-        let done = !fatal && any(&send.done, &reply);
-        if fatal || !done && !any(&send.call.ok, &reply) {
+        let fatal = fits_any(&send.call.fatal, &reply);
+        let done = !fatal && fits_any(&send.done, &reply);
+        if fatal || !done && !fits_any(&send.call.ok, &reply) {
             return self.refused(session, at, &reply, fatal).await;
         }
         self.renamed(session, &reply);

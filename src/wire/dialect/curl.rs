@@ -49,7 +49,11 @@ pub struct Shell;
 impl Shell {
     /// Splits a command as a POSIX shell does, `$'…'` included; `^` of Windows is undone before.
     pub fn words(text: &str) -> Result<Vec<String>, String> {
-        let text = if text.contains("^\"") { text.replace("^\r\n", " ").replace("^\n", " ").replace('^', "") } else { text.into() };
+        let text = if text.contains("^\"") {
+            text.replace("^\r\n", " ").replace("^\n", " ").replace('^', "")
+        } else {
+            text.into()
+        };
         let (mut words, mut word, mut rest) = (Vec::new(), None::<String>, text.as_str());
         while let Some(c) = rest.chars().next() {
             rest = &rest[c.len_utf8()..];
@@ -131,7 +135,14 @@ fn escaped(text: &str) -> Result<(String, &str), String> {
                 rest = &rest[more..];
             }
             'x' | 'u' | 'U' => {
-                let count = digits(match kind { 'x' => 2, 'u' => 4, _ => 8 }, 16);
+                let count = digits(
+                    match kind {
+                        'x' => 2,
+                        'u' => 4,
+                        _ => 8,
+                    },
+                    16,
+                );
                 let code = u32::from_str_radix(&rest[..count], 16).unwrap_or_default();
                 match kind {
                     'x' => bytes.push((code & 0xff) as u8),
@@ -146,7 +157,18 @@ fn escaped(text: &str) -> Result<(String, &str), String> {
 
 /// Options of curl that take a value and say nothing about the request's form.
 const OTHER_OPTIONS: [&str; 12] = [
-    "-o", "--output", "-x", "--proxy", "-m", "--max-time", "--connect-timeout", "--retry", "--cacert", "--cert", "--key", "--resolve",
+    "-o",
+    "--output",
+    "-x",
+    "--proxy",
+    "-m",
+    "--max-time",
+    "--connect-timeout",
+    "--retry",
+    "--cacert",
+    "--cert",
+    "--key",
+    "--resolve",
 ];
 
 impl Asked {
@@ -165,7 +187,8 @@ impl Asked {
                 Some((option, value)) if option.starts_with("--") => (option, Some(value.to_string())),
                 _ => (word.as_str(), None),
             };
-            let mut value = || glued.clone().or_else(|| words.next().cloned()).ok_or_else(|| format!("{option} has no value"));
+            let mut value =
+                || glued.clone().or_else(|| words.next().cloned()).ok_or_else(|| format!("{option} has no value"));
             match option {
                 "-X" | "--request" => method = Some(value()?),
                 "-H" | "--header" => headers.extend(header(&value()?)),
@@ -173,7 +196,9 @@ impl Asked {
                 "-u" | "--user" => headers.push(("Authorization".into(), value()?)),
                 "-A" | "--user-agent" => headers.push(("User-Agent".into(), value()?)),
                 "-e" | "--referer" => headers.push(("Referer".into(), value()?)),
-                "-d" | "--data" | "--data-raw" | "--data-ascii" | "--data-binary" | "--data-urlencode" => data.push(value()?),
+                "-d" | "--data" | "--data-raw" | "--data-ascii" | "--data-binary" | "--data-urlencode" => {
+                    data.push(value()?)
+                }
                 "-F" | "--form" | "--form-string" => form.push(form_field(&value()?)),
                 "--url" => url = Some(value()?),
                 "-I" | "--head" => method = Some("HEAD".into()),
@@ -272,7 +297,10 @@ mod tests {
     fn the_shells_quotes() {
         let words = Shell::words("curl 'a b' \"c\\\"$d\" e\\ f $'g\\'\\u4f60\\r\\n\\x41' \\\n  -H x").unwrap();
         assert_eq!(words, ["curl", "a b", "c\"$d", "e f", "g'你\r\nA", "-H", "x"]);
-        assert_eq!(Shell::words("curl ^\"http://h/?a=1^&b=2^\" ^\n -H ^\"A: b^\"").unwrap(), ["curl", "http://h/?a=1&b=2", "-H", "A: b"]);
+        assert_eq!(
+            Shell::words("curl ^\"http://h/?a=1^&b=2^\" ^\n -H ^\"A: b^\"").unwrap(),
+            ["curl", "http://h/?a=1&b=2", "-H", "A: b"]
+        );
         for open in ["curl 'a", "curl \"a", "curl $'a", "curl $'a\\"] {
             assert!(Shell::words(open).is_err(), "{open}");
         }
@@ -297,10 +325,21 @@ mod tests {
     fn other_bodies_and_refusals() {
         let content = |text: &str| Asked::from_curl(text).unwrap().content;
         assert_eq!(content("curl http://h"), Content::None);
-        assert_eq!(content("curl http://h -d a=1 -d 'b=%20'"), Content::Urlencoded(vec![("a".into(), "1".into()), ("b".into(), " ".into())]));
-        assert_eq!(content("curl http://h -H 'Content-Type: application/json' --data-raw '{\"a\":1}'"), Content::Json(serde_json::json!({"a": 1})));
-        assert_eq!(content("curl http://h -X PATCH -H 'Content-Type: application/offset+octet-stream' --data-binary @x"), Content::Raw);
-        assert!(matches!(content("curl http://h -F a=1 -F 'file=@x.bin;filename=blob'"), Content::Multipart(parts) if parts[1].filename.as_deref() == Some("blob")));
+        assert_eq!(
+            content("curl http://h -d a=1 -d 'b=%20'"),
+            Content::Urlencoded(vec![("a".into(), "1".into()), ("b".into(), " ".into())])
+        );
+        assert_eq!(
+            content("curl http://h -H 'Content-Type: application/json' --data-raw '{\"a\":1}'"),
+            Content::Json(serde_json::json!({"a": 1}))
+        );
+        assert_eq!(
+            content("curl http://h -X PATCH -H 'Content-Type: application/offset+octet-stream' --data-binary @x"),
+            Content::Raw
+        );
+        assert!(
+            matches!(content("curl http://h -F a=1 -F 'file=@x.bin;filename=blob'"), Content::Multipart(parts) if parts[1].filename.as_deref() == Some("blob"))
+        );
         for bad in ["", "wget http://h", "curl -H", "curl"] {
             assert!(Asked::from_curl(bad).is_err(), "{bad}");
         }

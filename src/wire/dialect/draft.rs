@@ -7,9 +7,26 @@ use crate::wire::mask;
 
 /// Headers that a browser sends of itself, or that belong to the body.
 const PASSING: [&str; 20] = [
-    "accept", "accept-encoding", "accept-language", "cache-control", "connection", "content-length", "content-type", "dnt",
-    "host", "if-none-match", "origin", "pragma", "priority", "referer", "te", "upgrade-insecure-requests", "user-agent",
-    "sec-gpc", "x-requested-with", "content-range",
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "cache-control",
+    "connection",
+    "content-length",
+    "content-type",
+    "dnt",
+    "host",
+    "if-none-match",
+    "origin",
+    "pragma",
+    "priority",
+    "referer",
+    "te",
+    "upgrade-insecure-requests",
+    "user-agent",
+    "sec-gpc",
+    "x-requested-with",
+    "content-range",
 ];
 
 /// What the pieces of a request became.
@@ -32,7 +49,8 @@ pub fn draft(asked: &Asked, known: &[(&str, Dialect)]) -> String {
     let names = asked.names();
     let has = |wanted: &String| names.iter().any(|name| name.eq_ignore_ascii_case(wanted));
     let alike = known.iter().find(|(_, dialect)| !dialect.sniff.is_empty() && dialect.sniff.iter().all(has));
-    let mut text = String::from("# A draft, made of one request by the names of its fields. Read every line before you use it.\n");
+    let mut text =
+        String::from("# A draft, made of one request by the names of its fields. Read every line before you use it.\n");
     if let Some((name, _)) = alike {
         text.push_str(&format!("# It looks like {name}: try `onward upload --dialect {name} FILE DEST` first.\n"));
     }
@@ -51,7 +69,9 @@ pub fn draft(asked: &Asked, known: &[(&str, Dialect)]) -> String {
     );
     text.push_str("[identity]\nid = \"{uuid}\"\n");
     if sorted.hashed {
-        text.push_str("hash = { algo = \"md5\" }   # of the whole file; some pages take only its beginning: first = \"10MiB\"\n");
+        text.push_str(
+            "hash = { algo = \"md5\" }   # of the whole file; some pages take only its beginning: first = \"10MiB\"\n",
+        );
     }
     text.push_str(&format!("\n[send]\nmethod = {}\n", quoted(&asked.method)));
     send(&mut text, asked, &sorted);
@@ -63,7 +83,11 @@ pub fn draft(asked: &Asked, known: &[(&str, Dialect)]) -> String {
 fn send(text: &mut String, asked: &Asked, sorted: &Sorted) {
     match &sorted.file {
         Some((field, last)) => {
-            text.push_str(&format!("file = {{ field = {}, filename = {}, last = {last} }}\n", quoted(field), if sorted.merged_name { "\"blob\"" } else { "\"{name}\"" }));
+            text.push_str(&format!(
+                "file = {{ field = {}, filename = {}, last = {last} }}\n",
+                quoted(field),
+                if sorted.merged_name { "\"blob\"" } else { "\"{name}\"" }
+            ));
         }
         None if asked.content == Content::Raw || asked.content == Content::None => text.push_str("body = \"raw\"\n"),
         None => text.push_str("file = { field = \"file\" }   # the request had no file: which field holds it?\n"),
@@ -75,11 +99,16 @@ fn send(text: &mut String, asked: &Asked, sorted: &Sorted) {
 }
 
 fn table(text: &mut String, name: &str, fields: &[(String, String)]) {
-    if fields.is_empty() {
-        return;
+    let mut entries: Vec<String> = Vec::new();
+    for (at, (field, value)) in fields.iter().enumerate() {
+        // A table cannot hold a name twice; of fields that are sent twice the first is kept.
+        if !fields[..at].iter().any(|(other, _)| other == field) {
+            entries.push(format!("{} = {}", quoted(field), quoted(value)));
+        }
     }
-    let entries: Vec<String> = fields.iter().map(|(name, value)| format!("{} = {}", quoted(name), quoted(value))).collect();
-    text.push_str(&format!("{name} = {{ {} }}\n", entries.join(", ")));
+    if !entries.is_empty() {
+        text.push_str(&format!("{name} = {{ {} }}\n", entries.join(", ")));
+    }
 }
 
 fn sort(asked: &Asked) -> Sorted {
@@ -127,13 +156,18 @@ impl Sorted {
     fn header(&mut self, name: &str, value: &str) {
         let lower = name.to_ascii_lowercase();
         if lower == "cookie" {
-            let names: Vec<String> = value.split(';').filter_map(|one| one.trim().split_once('=')).map(|(name, _)| flat(name)).collect();
-            self.given.push(format!("-b '{}'", names.iter().map(|name| format!("{name}=…")).collect::<Vec<_>>().join("; ")));
+            let names: Vec<String> =
+                value.split(';').filter_map(|one| one.trim().split_once('=')).map(|(name, _)| flat(name)).collect();
+            self.given
+                .push(format!("-b '{}'", names.iter().map(|name| format!("{name}=…")).collect::<Vec<_>>().join("; ")));
         } else if lower == "authorization" || is_secret(&lower) {
             self.given.push(format!("-H '{}: …'", flat(name)));
         } else if lower == "content-range" {
             self.headers.push((name.into(), "bytes {offset}-{end}/{size}".into()));
-        } else if !PASSING.contains(&lower.as_str()) && !lower.starts_with("sec-") && name.parse::<http::HeaderName>().is_ok() {
+        } else if !PASSING.contains(&lower.as_str())
+            && !lower.starts_with("sec-")
+            && name.parse::<http::HeaderName>().is_ok()
+        {
             let template = guess(name, value).map_or_else(|| plain(value), str::to_string);
             self.headers.push((name.into(), template));
         }
@@ -169,7 +203,20 @@ impl Sorted {
 /// Whether a field of this name is nobody else's business.
 fn is_secret(name: &str) -> bool {
     let plain = squeezed(name);
-    let word = ["csrf", "xsrf", "token", "secret", "password", "passwd", "apikey", "session", "auth", "signature", "nonce", "ticket"];
+    let word = [
+        "csrf",
+        "xsrf",
+        "token",
+        "secret",
+        "password",
+        "passwd",
+        "apikey",
+        "session",
+        "auth",
+        "signature",
+        "nonce",
+        "ticket",
+    ];
     mask::is_secret(name) || word.iter().any(|word| plain.contains(word))
 }
 
@@ -181,7 +228,11 @@ fn squeezed(name: &str) -> String {
 /// What a field of this name holds, if names mean what they mean elsewhere.
 fn guess(name: &str, value: &str) -> Option<&'static str> {
     let plain = squeezed(name);
-    let plain = ["resumable", "flow", "qq", "dz"].iter().find_map(|prefix| plain.strip_prefix(prefix)).unwrap_or(&plain).to_string();
+    let plain = ["resumable", "flow", "qq", "dz"]
+        .iter()
+        .find_map(|prefix| plain.strip_prefix(prefix))
+        .unwrap_or(&plain)
+        .to_string();
     let has = |words: &[&str]| words.iter().any(|word| plain.contains(word));
     let is = |words: &[&str]| words.contains(&plain.as_str());
     let of_chunk = has(&["chunk", "part", "block", "slice", "piece", "shard"]);
@@ -193,15 +244,29 @@ fn guess(name: &str, value: &str) -> Option<&'static str> {
         () if has(&["lastmodified", "mtime"]) => Some("{mtime_ms}"),
         () if has(&["md5", "hash", "checksum"]) && of_chunk => Some("{chunk_md5}"),
         () if has(&["md5", "hash", "checksum"]) => Some("{md5}"),
-        () if has(&["islast", "lastchunk", "isfinal", "isend"]) || is(&["last", "final", "eof"]) => flag("{last?true:false}", "{last?1:0}"),
+        () if has(&["islast", "lastchunk", "isfinal", "isend"]) || is(&["last", "final", "eof"]) => {
+            flag("{last?true:false}", "{last?1:0}")
+        }
         () if has(&["isfirst", "firstchunk"]) || is(&["first"]) => flag("{first?true:false}", "{first?1:0}"),
         () if has(&["offset", "position"]) || is(&["start", "from", "begin"]) => Some("{offset}"),
         () if is(&["end"]) => Some("{end}"),
         () if has(&["currentchunksize", "chunklength"]) => Some("{len}"),
-        () if has(&["totalsize", "filesize", "totalbytes", "filelength", "uploadlength"]) || is(&["size", "length", "total"]) => Some("{size}"),
+        () if has(&["totalsize", "filesize", "totalbytes", "filelength", "uploadlength"])
+            || is(&["size", "length", "total"]) =>
+        {
+            Some("{size}")
+        }
         () if of_chunk && has(&["size"]) => Some("{chunk}"),
-        () if is(&["chunks", "parts", "slices", "blocks", "count", "totals"]) || of_chunk && has(&["total", "count", "sum", "num"]) && !has(&["number"]) => Some("{count}"),
-        () if is(&["chunk", "part", "index", "slice", "block", "number", "current", "seq", "piece"]) || of_chunk && has(&["index", "number", "no", "id", "seq", "current"]) => Some("{index}"),
+        () if is(&["chunks", "parts", "slices", "blocks", "count", "totals"])
+            || of_chunk && has(&["total", "count", "sum", "num"]) && !has(&["number"]) =>
+        {
+            Some("{count}")
+        }
+        () if is(&["chunk", "part", "index", "slice", "block", "number", "current", "seq", "piece"])
+            || of_chunk && has(&["index", "number", "no", "id", "seq", "current"]) =>
+        {
+            Some("{index}")
+        }
         () if has(&["uuid", "guid", "identifier", "uploadid", "fileid", "uid"]) || is(&["id", "key"]) => Some("{id}"),
         () if has(&["relativepath", "fullpath", "webkitrelativepath"]) => Some("{relpath}"),
         () if has(&["filename", "originalname", "uploadname"]) || is(&["name"]) => Some("{name}"),
@@ -217,8 +282,14 @@ fn plain(value: &str) -> String {
     if Template::parse(&text).is_ok() { text } else { String::new() }
 }
 
+/// A TOML basic string, which may be a key as well.
 fn quoted(text: &str) -> String {
-    toml::Value::String(text.into()).to_string()
+    let one = |c: char| match c {
+        '"' | '\\' => vec!['\\', c],
+        c if c.is_control() => format!("\\U{:08X}", u32::from(c)).chars().collect(),
+        c => vec![c],
+    };
+    format!("\"{}\"", text.chars().flat_map(one).collect::<String>())
 }
 
 /// A name as it may stand in a comment.
@@ -250,7 +321,9 @@ mod tests {
         let (text, dialect) = drafted(PASTED);
         let index: Vec<&str> = dialect.send.index.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(index, ["fileMd5", "chunkIndex", "totalChunks", "isLast", "fileName"]);
-        for part in ["\"{md5}\"", "\"{index}\"", "\"{count}\"", "\"{last?true:false}\"", "\"{name}\"", "folder = \"{{x}}\""] {
+        for part in
+            ["\"{md5}\"", "\"{index}\"", "\"{count}\"", "\"{last?true:false}\"", "\"{name}\"", "folder = \"{{x}}\""]
+        {
             assert!(text.replace("\"folder\"", "folder").contains(part), "{part}\n{text}");
         }
         assert_eq!((dialect.send.file.field.as_str(), dialect.send.file.last), ("file", true));
@@ -262,14 +335,22 @@ mod tests {
     fn secrets_are_named_and_not_told() {
         let (text, _) = drafted(PASTED);
         assert!(!text.contains("s3cret"), "{text}");
-        for flag in ["-H 'Authorization: …'", "-H 'X-CSRF-Token: …'", "-b 'sid=…; theme=…'", "-F _token=…", "sig=… in the query"] {
+        for flag in [
+            "-H 'Authorization: …'",
+            "-H 'X-CSRF-Token: …'",
+            "-b 'sid=…; theme=…'",
+            "-F _token=…",
+            "sig=… in the query",
+        ] {
             assert!(text.contains(flag), "{flag}\n{text}");
         }
     }
 
     #[test]
     fn raw_bodies_and_files_in_front() {
-        let (_, raw) = drafted("curl -X PATCH http://h/u -H 'Upload-Offset: 0' -H 'Content-Type: application/octet-stream' --data-binary @x");
+        let (_, raw) = drafted(
+            "curl -X PATCH http://h/u -H 'Upload-Offset: 0' -H 'Content-Type: application/octet-stream' --data-binary @x",
+        );
         assert_eq!(raw.send.call.coding, super::super::Coding::Raw);
         assert_eq!(raw.send.call.method, "PATCH");
         let (_, front) = drafted("curl http://h -F 'theFile=@blob' -F totalSize=7");

@@ -14,7 +14,7 @@ mod template;
 pub use curl::Asked;
 pub use draft::draft;
 pub use read::Problem;
-pub use reply::{Parse, Place, Predicate, Reply, Statuses, Wanted, any, at, words};
+pub use reply::{Parse, Place, Predicate, Reply, Statuses, Wanted, at, fits_any, words};
 pub use template::{Flag, Key, Missing, Template, Values};
 
 use crate::digest::Algorithm;
@@ -337,7 +337,9 @@ impl Dialect {
     /// Whether a chunk is known by where it begins rather than by its number, so that any cut will do.
     pub fn is_by_offset(&self) -> bool {
         let numbered = |fields: &Fields| {
-            fields.iter().any(|(_, text)| text.keys().any(|key| matches!(key, Key::Index | Key::Count)) || text.flags().next().is_some())
+            fields.iter().any(|(_, text)| {
+                text.keys().any(|key| matches!(key, Key::Index | Key::Count)) || text.flags().next().is_some()
+            })
         };
         let call = &self.send.call;
         let url = call.url.as_ref().is_some_and(|url| url.keys().any(|key| *key == Key::Index));

@@ -2,8 +2,8 @@
 
 use super::read::{Item, Problem, Reader, Table};
 use super::{
-    Call, Chunks, Coding, Create, Dialect, Fields, FileField, Finish, First, Hash, Have, Identity, Json, MAX_TEXT, Mode,
-    Order, Parse, Place, Predicate, Repeat, Send, Statuses, Tail, Template, Trust, VERSION, Wanted,
+    Call, Chunks, Coding, Create, Dialect, Fields, FileField, Finish, First, Hash, Have, Identity, Json, MAX_TEXT,
+    Mode, Order, Parse, Place, Predicate, Repeat, Send, Statuses, Tail, Template, Trust, VERSION, Wanted,
 };
 use crate::digest::Algorithm;
 use toml::de::{DeTable, DeValue};
@@ -15,9 +15,14 @@ pub(super) fn parse(text: &str) -> Result<Dialect, Vec<Problem>> {
     }
     let reader = Reader::new(text);
     let (document, errors) = DeTable::parse_recoverable(text);
+    let broken = !errors.is_empty();
     for error in errors {
         let at = error.span().map_or(0, |span| span.start);
         reader.problem(at, error.message().to_string());
+    }
+    if broken {
+        // What the rest of a broken text says is guesswork.
+        return Err(reader.problems());
     }
     let dialect = {
         let top = Table::new(&reader, String::new(), document.get_ref(), 0..0);
@@ -120,7 +125,8 @@ fn default_chunks() -> Chunks {
 fn chunks(table: Table) -> Chunks {
     let size = |key| table.get(key).and_then(|item| item.size());
     let default = default_chunks();
-    let order = table.word("order", &[("any", Order::Any), ("sequential", Order::Sequential), ("last-last", Order::LastLast)]);
+    let order =
+        table.word("order", &[("any", Order::Any), ("sequential", Order::Sequential), ("last-last", Order::LastLast)]);
     let read = Chunks {
         size: size("size").unwrap_or(default.size),
         min: size("min").unwrap_or(0),
@@ -247,7 +253,8 @@ fn headers(table: &Table) -> Fields {
 
 /// The fields of `all` with a call's own, which win where they have the same name.
 fn joined(all: &Fields, own: Fields) -> Fields {
-    let mut fields: Fields = all.iter().filter(|(name, _)| !own.iter().any(|(other, _)| other == name)).cloned().collect();
+    let mut fields: Fields =
+        all.iter().filter(|(name, _)| !own.iter().any(|(other, _)| other == name)).cloned().collect();
     fields.extend(own);
     fields
 }
@@ -392,7 +399,8 @@ fn fields(table: &Table, key: &'static str) -> Fields {
 
 fn place(item: &Item) -> Option<Place> {
     let text = item.text()?;
-    Place::parse(text).or_else(|| item.wrong("a place is \"body\", \"header:NAME\", \"json:PATH\" or \"range-end:NAME\""))
+    Place::parse(text)
+        .or_else(|| item.wrong("a place is \"body\", \"header:NAME\", \"json:PATH\" or \"range-end:NAME\""))
 }
 
 fn places(table: &Table, key: &'static str) -> Vec<Place> {
@@ -450,12 +458,96 @@ fn predicate(item: &Item, loose: bool) -> Option<Predicate> {
 
 fn statuses(item: &Item) -> Option<Statuses> {
     if let Some(text) = item.value.as_str() {
-        let class = text.strip_suffix("xx").and_then(|digit| digit.parse().ok()).filter(|class| (1..=5).contains(class));
+        let class =
+            text.strip_suffix("xx").and_then(|digit| digit.parse().ok()).filter(|class| (1..=5).contains(class));
         return class.map(Statuses::Class).or_else(|| item.wrong("a class of statuses is written \"2xx\""));
     }
     let one = |item: &Item| {
         let status = item.count()?;
-        u16::try_from(status).ok().filter(|status| (100..=599).contains(status)).or_else(|| item.wrong("it is no status"))
+        u16::try_from(status)
+            .ok()
+            .filter(|status| (100..=599).contains(status))
+            .or_else(|| item.wrong("it is no status"))
     };
     Some(Statuses::These(item.list().iter().filter_map(one).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::dialect::Key;
+    use proptest::prelude::*;
+
+    const LEAST: &str = "dialect = 1\nname = \"x\"\n[send]\nfile = { field = \"f\" }\nok = { status = \"2xx\" }\n";
+
+    fn lines(text: &str) -> Vec<usize> {
+        parse(text).unwrap_err().iter().map(|problem| problem.line).collect()
+    }
+
+    #[test]
+    fn the_least_dialect_and_its_defaults() {
+        let dialect = parse(LEAST).unwrap();
+        assert_eq!((dialect.chunks.size, dialect.chunks.base, dialect.send.file.last), (1 << 20, 0, true));
+        assert_eq!((dialect.send.in_form, dialect.send.in_query), (true, false));
+        assert!(dialect.is_by_offset(), "nothing numbers its chunks");
+    }
+
+    #[test]
+    fn fields_keep_the_order_of_their_lines() {
+        let text = LEAST.replace("ok =", "index = { z = \"{index}\", \"a \" = \"{count}\", m = 1 }\nok =");
+        let dialect = parse(&text).unwrap();
+        let names: Vec<&str> = dialect.send.index.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["z", "a ", "m"]);
+        assert!(!dialect.is_by_offset());
+        let long = LEAST.to_string()
+            + "[send.index]\nsecond = \"{index}\"\nfirst = \"{hash}\"\n[identity]\nhash = { algo = \"md5\" }\n";
+        let index = parse(&long).unwrap().send.index;
+        assert_eq!((index[0].0.as_str(), index[1].1.keys().next()), ("second", Some(&Key::Hash)));
+    }
+
+    #[test]
+    fn what_goes_into_all_calls_gives_way_to_their_own() {
+        let text =
+            LEAST.to_string() + "form = { b = \"own\" }\n[all]\nform = { a = \"1\", b = \"2\" }\ncompare = \"loose\"\n";
+        let call = parse(&text).unwrap().send.call;
+        assert_eq!(call.form, [("a".into(), Template::plain("1")), ("b".into(), Template::plain("own"))]);
+        assert!(call.ok[0].loose);
+    }
+
+    #[test]
+    fn every_slip_has_its_line() {
+        assert_eq!(lines(""), [1, 1, 1]);
+        assert_eq!(lines("dialect = 2\nname = 3\n[send]\nok = 1\nfile = {}\n"), [1, 1, 2, 4, 5]);
+        assert_eq!(lines(&(LEAST.to_string() + "retry = [{ status = 99 },\n{ status = \"9xx\" }]\n")), [6, 7, 7]);
+        assert_eq!(lines(&(LEAST.to_string() + "next = \"json:n\"\n")), [1], "it wants an order");
+        assert_eq!(lines(&(LEAST.to_string() + "[chunks]\nrepeat = \"stop\"\n")), [1]);
+        assert_eq!(lines(&(LEAST.to_string() + "index = { a = \"{md5}\" }\n")), [1], "it wants a hash");
+        assert_eq!(lines("dialect = 1\nname = \"x\"\n[send\n"), [3]);
+        assert_eq!(lines(&format!("# {}\n", "x".repeat(300 << 10))), [1]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC{0,120}") {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn a_flipped_byte_never_panics(at in 0usize..3000, to in any::<u8>(), which in 0usize..3) {
+            let texts = [
+                include_str!("../../remote/dialects/check-file.toml"),
+                include_str!("../../remote/dialects/filepond.toml"),
+                include_str!("../../remote/dialects/simple-uploader.toml"),
+            ];
+            let mut bytes = texts[which].as_bytes().to_vec();
+            let at = at % bytes.len();
+            bytes[at] = to;
+            if let Ok(text) = String::from_utf8(bytes) {
+                match parse(&text) {
+                    Ok(dialect) => { let _ = (dialect.is_by_offset(), dialect.chunks.fitting(0), dialect.count(7, 1)); }
+                    Err(problems) => prop_assert!(!problems.is_empty() && problems.iter().all(|problem| problem.line > 0)),
+                }
+            }
+        }
+    }
 }

@@ -79,7 +79,8 @@ impl<'r, 't> Item<'r, 't> {
     }
 
     pub fn integer(&self) -> Option<i64> {
-        let number = self.value.as_integer().and_then(|number| i64::from_str_radix(number.as_str(), number.radix()).ok());
+        let number =
+            self.value.as_integer().and_then(|number| i64::from_str_radix(number.as_str(), number.radix()).ok());
         number.or_else(|| self.wrong("a whole number is wanted"))
     }
 
@@ -154,7 +155,8 @@ pub(super) struct Table<'r, 't> {
 
 impl<'r, 't> Table<'r, 't> {
     pub fn new(reader: &'r Reader<'t>, path: String, table: &'r DeTable<'t>, span: Range<usize>) -> Self {
-        let mut entries: Vec<_> = table.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value)).collect();
+        let mut entries: Vec<_> =
+            table.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value)).collect();
         entries.sort_by_key(|(_, span, _)| span.start);
         Self { reader, path, span, entries, asked: RefCell::default() }
     }

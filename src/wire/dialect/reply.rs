@@ -209,7 +209,7 @@ impl Predicate {
 }
 
 /// Whether any of `predicates` holds.
-pub fn any(predicates: &[Predicate], reply: &Reply) -> bool {
+pub fn fits_any(predicates: &[Predicate], reply: &Reply) -> bool {
     predicates.iter().any(|predicate| predicate.holds(reply))
 }
 
@@ -362,7 +362,8 @@ mod tests {
         let present = |path: &str| Predicate { json: vec![(path.into(), Wanted::Present)], ..Predicate::default() };
         assert!(present("files.0.error").holds(&told));
         assert!(!present("files.1.error").holds(&told) && !present("none").holds(&told));
-        let truthy = Predicate { truthy: vec!["ret".into()], falsy: vec!["n".into(), "absent".into()], ..Predicate::default() };
+        let truthy =
+            Predicate { truthy: vec!["ret".into()], falsy: vec!["n".into(), "absent".into()], ..Predicate::default() };
         assert!(truthy.holds(&told));
         assert!(!Predicate { not: Some(Box::new(truthy)), ..Predicate::default() }.holds(&told));
         let status = Predicate { status: Some(Statuses::Class(2)), ..Predicate::default() };
@@ -397,7 +398,10 @@ mod tests {
 
     #[test]
     fn words_are_found_cut_and_safe() {
-        assert_eq!(words(&reply(200, r#"{"ret":false,"msg":"disk\n\u001b[31mfull\u202e"}"#), &[]).unwrap(), "disk %1B[31mfull\\u{202e}");
+        assert_eq!(
+            words(&reply(200, r#"{"ret":false,"msg":"disk\n\u001b[31mfull\u202e"}"#), &[]).unwrap(),
+            "disk %1B[31mfull\\u{202e}"
+        );
         let own = [Place::Json("why".into())];
         assert_eq!(words(&reply(200, r#"{"why":"a","msg":"b"}"#), &own).unwrap(), "a");
         assert_eq!(words(&reply(200, "plain"), &own), None);

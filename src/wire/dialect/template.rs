@@ -197,7 +197,10 @@ impl Template {
     /// The text as a header's value: what would end the line, or the header, is escaped.
     pub fn fill_header(&self, values: &dyn Values) -> Result<String, Missing> {
         let text = self.fill(values)?;
-        Ok(text.chars().map(|c| if c.is_control() { percent::encode(c.to_string().as_bytes(), "") } else { c.into() }).collect())
+        Ok(text
+            .chars()
+            .map(|c| if c.is_control() { percent::encode(c.to_string().as_bytes(), "") } else { c.into() })
+            .collect())
     }
 
     /// The text as a JSON value.
@@ -229,8 +232,28 @@ fn piece(inside: &str) -> Result<Piece, String> {
 impl Key {
     /// The names that templates know.
     pub const NAMES: [&'static str; 22] = [
-        "index", "count", "offset", "end", "len", "chunk", "size", "name", "relpath", "ext", "mime", "mtime_ms",
-        "mtime_http", "id", "uuid", "hash", "md5", "chunk_md5", "chunk_sha1", "chunk_sha256", "cap.NAME", "last.PATH",
+        "index",
+        "count",
+        "offset",
+        "end",
+        "len",
+        "chunk",
+        "size",
+        "name",
+        "relpath",
+        "ext",
+        "mime",
+        "mtime_ms",
+        "mtime_http",
+        "id",
+        "uuid",
+        "hash",
+        "md5",
+        "chunk_md5",
+        "chunk_sha1",
+        "chunk_sha256",
+        "cap.NAME",
+        "last.PATH",
     ];
 
     fn parse(name: &str) -> Option<Self> {
