@@ -20,6 +20,7 @@ use crate::source::{Answer, Ask, Source};
 use crate::units;
 use crate::wire::{filename, mask};
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,9 +33,7 @@ const AT_ONCE: usize = 16;
 /// Downloads all that `settings` names. What becomes of each file is told to the observer.
 pub fn run(settings: config::Download, observer: &Arc<dyn Observer>, stop: &Stop) -> Result<(), Fault> {
     refuse_doubles(&settings)?;
-    if settings.create_dirs {
-        disk::create_dirs(&settings.dir)?;
-    }
+    folders(&settings)?;
     block_on_until(stop, all(settings, observer.clone(), stop.clone()))
 }
 
@@ -197,6 +196,24 @@ async fn look(source: &dyn Source, target: PathBuf) -> Result<(), Fault> {
     };
     let length = head.total.map_or("unknown length".to_string(), units::bytes);
     report::line(&format!("{} -> {}: {length}, {ranges}", source.shown(), disk::shown(&target)))
+}
+
+/// The folders that files go into are there, or are created where that is asked for.
+fn folders(settings: &config::Download) -> Result<(), Fault> {
+    for fetch in &settings.files {
+        let folder = match target(settings, fetch) {
+            Some(path) if is_stdout(&path) => continue,
+            Some(path) => disk::folder_of(&path),
+            None => settings.dir.clone(),
+        };
+        if settings.create_dirs {
+            disk::create_dirs(&folder)?;
+        } else if !settings.dry_run && std::fs::metadata(&folder).is_err_and(|e| e.kind() == ErrorKind::NotFound) {
+            let text = format!("the folder {} is not there", disk::shown(&folder));
+            return Err(Fault::new(Kind::Local, text).hint("--create-dirs creates it"));
+        }
+    }
+    Ok(())
 }
 
 /// Two arguments that would write one name are refused before a byte moves.

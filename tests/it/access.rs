@@ -2,7 +2,8 @@
 //! secret stays with its origin, off the screen and out of the record.
 
 use crate::download::{CHUNK, download};
-use crate::origin::{Ask, Origin, Page, When, always, at, field, from, redirect, so_that, status};
+use crate::origin::{Ask, Identity, Origin, Page, When, always, at, field, from, redirect, so_that, status};
+use crate::servers::{Server, system};
 use crate::world::{Content, Ended, World};
 use onward::digest::{Algorithm, Hasher};
 use std::collections::HashMap;
@@ -240,4 +241,69 @@ fn bodies_log_in_by_digest_too() {
     });
     let methods: Vec<String> = origin.asked().iter().map(|asked| asked.ask.method.clone()).collect();
     assert_eq!(methods, ["HEAD", "PUT", "PUT", "PUT"], "{}", origin.story());
+}
+
+#[test]
+fn from_https_to_http_only_where_that_is_allowed() {
+    let world = World::new();
+    let content = Content::random(7, 2 * CHUNK);
+    let identity = Identity::new();
+    let cacert = world.write("cert.pem", &identity.cert_pem);
+    let (safe, plain) = (Origin::start_tls(&identity), Origin::serving(&content));
+    safe.page("/file.bin", Page::of(&Content::of("")));
+    safe.when(always(), redirect(302, plain.url("/file.bin")));
+    let run = |more: &[&str]| {
+        let args = ["--cacert", cacert.to_str().unwrap(), "-H", "X-Key: SECRET", "-u", "ann:SECRET"];
+        download(&world, &safe.url("/file.bin")).args(args).args(more).run()
+    };
+    run(&[]).exits(6).says("from https to http").says("--allow-downgrade").never_says("SECRET");
+    assert!(plain.asked().is_empty(), "{}", plain.story());
+    run(&["--allow-downgrade"]).exits(0);
+    world.finished("file.bin", &content);
+    for asked in plain.asked() {
+        let told = ["x-key", "authorization", "cookie"].map(|name| asked.ask.header(name).is_some());
+        assert_eq!(told, [false; 3], "{}", plain.story());
+    }
+}
+
+/// Apache's own Digest, both ways.
+#[test]
+fn apache_lets_in_by_digest() {
+    let world = World::new();
+    let Some(program) = system("apache2") else { return };
+    let folder = world.beside("apache-digest");
+    let root = folder.join("www/dav");
+    std::fs::create_dir_all(&root).unwrap();
+    for path in [folder.parent().unwrap(), &folder, &folder.join("www"), &root] {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    }
+    let user = if rustix::process::geteuid().is_root() { "User nobody\nGroup nogroup" } else { "" };
+    let modules = ["mpm_event", "authn_core", "authn_file", "authz_core", "authz_user", "auth_digest", "dav", "dav_fs"]
+        .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"))
+        .concat();
+    let mut secret = Hasher::new(Algorithm::Md5);
+    secret.update(format!("{NAME}:vault:{PASSWORD}").as_bytes());
+    std::fs::write(folder.join("users"), format!("{NAME}:vault:{}\n", secret.finish().hex())).unwrap();
+    let server = Server::start(&world.beside("apache-digest.log"), |address| {
+        let at = folder.display();
+        let text = format!(
+            "ServerName localhost\nServerRoot {at}\nListen {address}\nPidFile {at}/pid\nErrorLog {at}/error.log\n\
+             DefaultRuntimeDir {at}\n{modules}{user}\nDocumentRoot {at}/www\nDavLockDB {at}/www/locks\n<Location />\n\
+             Dav On\nAuthType Digest\nAuthName vault\nAuthDigestProvider file\nAuthUserFile {at}/users\n\
+             Require valid-user\n</Location>\n"
+        );
+        std::fs::write(folder.join("conf"), text).unwrap();
+        let mut command = std::process::Command::new(&program);
+        command.arg("-f").arg(folder.join("conf")).arg("-DFOREGROUND");
+        command
+    });
+    let content = Content::random(8, 3 << 20);
+    content.write_to(&world.path("up.bin"));
+    let who = format!("{NAME}:{PASSWORD}");
+    let url = server.url("/dav/up.bin");
+    world.onward(["upload", "-u", &who, "up.bin", &url]).run().exits(0).never_says("hush");
+    crate::world::same(&root.join("up.bin"), &content);
+    world.onward(["download", "-u", &who, "-o", "down.bin", "-x4", &url]).run().exits(0);
+    world.finished("down.bin", &content);
+    world.onward(["download", "-u", "ann:wrong", "-o", "no", &url]).run().exits(6).says("not taken");
 }

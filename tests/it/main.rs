@@ -30,6 +30,7 @@ mod origin;
 mod patch;
 #[allow(dead_code)]
 mod peer;
+mod places;
 mod probe;
 mod receiver;
 mod remote;

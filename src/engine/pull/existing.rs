@@ -57,16 +57,21 @@ impl Transfer<'_> {
             };
             self.pause(&mut backoff, fault).await?;
         };
+        let comparable = matches!(answer, Answer::Part { .. });
         let head = match answer {
             Answer::Unchanged => return Ok(None),
             Answer::Part { head, .. } | Answer::Whole { head, .. } => head,
             Answer::Beyond { head } if head.total.unwrap_or(0) == length => return Ok(None),
-            Answer::Beyond { .. } | Answer::Unfit { .. } => return Err(exists(path)),
+            Answer::Beyond { .. } => return Err(exists(path)),
+            Answer::Unfit { .. } => return Err(unproven(path)),
         };
         if let Some(unless) = unless
             && compare(&unless, Some(length), &head.validator, head.total) == Likeness::Same
         {
             return Ok(None);
+        }
+        if !comparable && head.total.is_none_or(|total| total == length) {
+            return Err(unproven(path));
         }
         let file = disk::open_source(path)?;
         let read =
@@ -80,8 +85,16 @@ impl Transfer<'_> {
 }
 
 fn exists(path: &Path) -> Fault {
-    Fault::new(Kind::Local, format!("{} exists and is not what the server has now", disk::shown(path)))
-        .hint("--overwrite replaces it, --no-clobber leaves it alone, -o gives another name")
+    in_the_way(format!("{} exists and is not what the server has now", disk::shown(path)))
+}
+
+/// The server gives no part of the file to compare with.
+fn unproven(path: &Path) -> Fault {
+    in_the_way(format!("{} exists, and nothing shows that it is what the server has now", disk::shown(path)))
+}
+
+fn in_the_way(text: String) -> Fault {
+    Fault::new(Kind::Local, text).hint("--overwrite replaces it, --no-clobber leaves it alone, -o gives another name")
 }
 
 async fn digest_of(path: PathBuf, algorithm: Algorithm) -> Result<Digest, Fault> {

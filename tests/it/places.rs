@@ -1,0 +1,56 @@
+//! Where a download goes and how it gets there: folders that are missing, files in the way, proxies around which some
+//! hosts are reached.
+
+use crate::download::{CHUNK, download};
+use crate::origin::{Origin, Page};
+use crate::world::{Content, World};
+
+#[test]
+fn missing_folders_are_created_where_that_is_asked_for() {
+    let world = World::new();
+    let content = Content::random(1, CHUNK);
+    let origin = Origin::serving(&content);
+    let url = origin.url("/file.bin");
+    for (args, place) in [(["-d", "a/b"], "a/b/file.bin"), (["-o", "c/d/e"], "c/d/e")] {
+        download(&world, &url).args(args).run().exits(8).says("is not there").says("--create-dirs");
+        assert!(origin.asked().is_empty(), "before anything is asked:\n{}", origin.story());
+        download(&world, &url).args(args).arg("--create-dirs").run().exits(0);
+        world.finished(place, &content);
+        origin.forget_log();
+    }
+}
+
+#[test]
+fn a_file_that_nothing_proves_is_in_the_way() {
+    let world = World::new();
+    let content = Content::random(2, CHUNK);
+    let origin = Origin::start();
+    origin.page("/file.bin", Page::of(&content).no_ranges());
+    world.write("file.bin", content.bytes());
+    let url = origin.url("/file.bin");
+    download(&world, &url).run().exits(8).says("nothing shows that it is").says("--overwrite");
+    world.write("file.bin", b"other");
+    download(&world, &url).run().exits(8).says("is not what the server has now");
+    download(&world, &url).arg("--no-clobber").run().exits(0);
+    world.file_is("file.bin", &Content::of("other"));
+    download(&world, &url).arg("--overwrite").run().exits(0);
+    world.finished("file.bin", &content);
+}
+
+#[test]
+fn no_proxy_is_honoured_whoever_names_the_proxy() {
+    let world = World::new();
+    let content = Content::random(3, CHUNK);
+    let origin = Origin::serving(&content);
+    let url = origin.url("/file.bin");
+    // Nobody listens there.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let proxy = format!("http://{closed}");
+    let run = |name: &str| download(&world, &url).args(["--retries", "0", "--overwrite"]).env(name, &proxy);
+    run("http_proxy").run().exits(3);
+    run("http_proxy").env("NO_PROXY", "127.0.0.1").run().exits(0);
+    let given = |more: &str| run("NOTHING").args(["--proxy", &proxy]).env("NO_PROXY", more).run();
+    given("example.org").exits(3);
+    given("example.org,127.0.0.1").exits(0);
+    world.finished("file.bin", &content);
+}
