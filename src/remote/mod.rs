@@ -12,9 +12,12 @@ use crate::byteset::{ByteSet, IndexSet};
 use crate::chunk::{ByteRange, Layout};
 use crate::digest::{Algorithm, Crc, Digest};
 use crate::fault::{Fault, Kind};
-use crate::net::{Access, Body, Gauge};
+use crate::net::{Access, Body, Gauge, Lane, Net, Request};
 use crate::record::IfExists;
+use crate::wire::content_range::ContentRange;
 use crate::wire::percent;
+use http::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
+use http::{Method, StatusCode};
 use std::fs::File;
 use std::future::Future;
 use std::ops::RangeInclusive;
@@ -473,6 +476,28 @@ pub struct Announced {
     pub folder: Url,
     /// The fields of its reply; none when it was not asked.
     pub fields: http::HeaderMap,
+}
+
+/// The bytes of `range` of what is under `url` and has `length` bytes, where the server shows them.
+async fn shown(
+    net: &Net,
+    destination: &Destination,
+    url: Url,
+    range: ByteRange,
+    length: u64,
+) -> Result<Option<bytes::Bytes>, Fault> {
+    let request = Request::new(Method::GET, url)
+        .lane(Lane::Own)
+        .header(ACCEPT_ENCODING, "identity")
+        .header(RANGE, format!("bytes={}-{}", range.start, range.end - 1));
+    let response = net.ask(request, &destination.access).await?;
+    let told = response.field(CONTENT_RANGE).and_then(ContentRange::parse);
+    let all = response.status == StatusCode::OK && range.start == 0 && range.end == length;
+    let part = matches!(told, Some(ContentRange::Part { range: told, .. }) if told == range);
+    if !(all || response.status == StatusCode::PARTIAL_CONTENT && part) {
+        return Ok(None);
+    }
+    Ok(Some(response.bytes(range.len() as usize).await?).filter(|bytes| bytes.len() as u64 == range.len()))
 }
 
 /// The folder of a destination: its URL without the last segment, the query and the fragment.

@@ -4,16 +4,21 @@
 //!
 //! An unfinished file has its name already, and beside it stands `NAME.PARTIAL` (or `.NAME.PARTIAL`): only that tells
 //! it from a finished one, because what has arrived of it is shown to whoever asks.
+//!
+//! Two things about that server (1.20) are worth knowing. Killed, it may have forgotten the file, and then keeps the
+//! half one and gives its name to nobody: it is told to replace that. And it keeps files open for a while, by name:
+//! what is sent under the name of an upload just forgotten can go to the file that was removed, and is then announced
+//! as complete. So a forgotten name rests before it is used again, and samples of what is published are compared.
 
 use crate::byteset::ByteSet;
-use crate::chunk::Layout;
+use crate::chunk::{ByteRange, Layout};
 use crate::digest::{Algorithm, Digest};
 use crate::fault::{Fault, Kind};
 use crate::net::{Body, Lane, Net, Request, Response, same_origin};
 use crate::record::IfExists;
 use crate::remote::{
     Announced, Answer, ByContent, Closed, Destination, Held, Manifest, Order, Part, Published, Put, Remote, Repeat,
-    Session, Standing, State, Terms,
+    Session, Show, Standing, State, Terms,
 };
 use crate::wire::up2k::{self as wire, Told};
 use crate::wire::{percent, retry_after};
@@ -22,13 +27,15 @@ use http::{Method, StatusCode};
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use url::Url;
 
 /// The protocol's name, in records and for people.
 pub const NAME: &str = "up2k";
 /// The pause where the server is busy with the very file.
 const SHORT: Duration = Duration::from_secs(2);
+/// How long a forgotten name rests: the server closes its files within this time.
+const REST: Duration = Duration::from_secs(16);
 /// No answer is longer, in bytes: the largest lists 4096 chunks.
 const MAX_REPLY: usize = 1 << 20;
 
@@ -65,6 +72,8 @@ pub struct Up2k {
     told: RefCell<Option<Told>>,
     /// Whether the user has given the upload up.
     abandoned: Cell<bool>,
+    /// When the name was forgotten.
+    forgotten: Cell<Option<Instant>>,
 }
 
 impl Up2k {
@@ -79,6 +88,7 @@ impl Up2k {
             chunks: RefCell::default(),
             told: RefCell::default(),
             abandoned: Cell::new(false),
+            forgotten: Cell::new(None),
             net,
             destination,
         })
@@ -89,7 +99,7 @@ impl Up2k {
     }
 
     /// Tells the server of all chunks and hears which of them are missing.
-    async fn shake(&self) -> Result<Told, Fault> {
+    async fn shake(&self, replace: bool) -> Result<Told, Fault> {
         let layout = self.layout.get().ok_or_else(|| Fault::new(Kind::Other, "the upload was not opened"))?;
         let chunks = self.chunks.borrow().clone();
         let expected = if layout.length() == 0 { 0 } else { layout.count() };
@@ -101,7 +111,7 @@ impl Up2k {
             name: self.name.clone(),
             lmod: self.modified.get(),
             size: layout.length(),
-            replace: self.replace.get(),
+            replace,
         };
         let text = serde_json::to_vec(&ask).map_err(|e| Fault::new(Kind::Other, e.to_string()))?;
         let request = Request::new(Method::POST, self.folder.clone())
@@ -116,6 +126,26 @@ impl Up2k {
         })?;
         *self.told.borrow_mut() = Some(told.clone());
         Ok(told)
+    }
+
+    /// The same for an upload that was begun before: under the name that it has had.
+    async fn go_on(&self, session: &Session) -> Result<Told, Fault> {
+        let told = self.shake(self.replace.get()).await?;
+        let begun = session.text("upload").and_then(|text| Url::parse(text).ok());
+        let Some(begun) = begun.filter(|url| same_origin(url, &self.folder)) else { return Ok(told) };
+        if super::name(&begun)? == told.name {
+            return Ok(told);
+        }
+        // The server has forgotten it, and half of it stands in the way.
+        self.forget(&told).await?;
+        let half = self.length_of(begun.clone()).await? == Some(0) && self.is_unfinished(&begun).await?;
+        let told = if half { self.shake(true).await? } else { told };
+        if half && super::name(&begun)? == told.name {
+            return Ok(told);
+        }
+        *self.told.borrow_mut() = None;
+        let text = format!("{} is taken by something else by now", crate::net::shown(&begun));
+        Err(Fault::new(Kind::Refused, text).hint("look at it; then remove it, or choose another name"))
     }
 
     /// The bytes of the chunks that are missing.
@@ -152,11 +182,15 @@ impl Up2k {
     }
 
     async fn begin(&self, session: &Session) -> Result<(Session, State), Fault> {
+        if let Some(rest) = self.forgotten.get().and_then(|since| REST.checked_sub(since.elapsed())) {
+            let text = format!("{} was just forgotten by the server", crate::net::shown(&self.destination.url));
+            return Err(Fault::new(Kind::Busy, text).wait(Some(rest)));
+        }
         let there = self.length_of(self.destination.url.clone()).await?;
         if there.is_some() && !self.replace.get() && !self.is_unfinished(&self.destination.url).await? {
             return Ok((session.clone(), State::Taken(there, self.taken())));
         }
-        let told = self.shake().await?;
+        let told = self.shake(self.replace.get()).await?;
         if told.name != self.name && there.is_some() && !self.replace.get() {
             // It stores beside what is there rather than on top of it; that was not asked for.
             self.forget(&told).await?;
@@ -190,14 +224,14 @@ impl Up2k {
         Ok((answer.status == StatusCode::OK).then_some(length.unwrap_or(0)))
     }
 
-    async fn send_part(&self, part: &Part) -> Result<Put, Fault> {
+    async fn send_part(&self, session: &Session, part: &Part) -> Result<Put, Fault> {
         if self.abandoned.get() {
             return Ok(Put::Gone);
         }
         let known = self.told.borrow().clone();
         let told = match known {
             Some(told) => told,
-            None => self.shake().await?,
+            None => self.go_on(session).await?,
         };
         let index = part.layout.index_of(part.range.start) as usize;
         let name = self.chunks.borrow().get(index).cloned().unwrap_or_default();
@@ -219,7 +253,7 @@ impl Up2k {
             400 if words.contains("already being written") => Err(reply.busy("take a piece of")),
             // A server that was started anew may have forgotten the file, or some of its chunks.
             400 if words.contains("unknown wark") || words.contains("unknown chunk") => {
-                let told = self.shake().await?;
+                let told = self.go_on(session).await?;
                 match self.state(&told) {
                     State::Open(standing) => Ok(Put::Conflict(standing.held)),
                     _ => Ok(Put::Stored(part.range)),
@@ -247,7 +281,10 @@ impl Up2k {
         let request = Request::new(Method::POST, url).header(CONTENT_TYPE, "application/json");
         let reply = self.send(request.body(Body::Bytes(text.into()))).await?;
         match reply.status.as_u16() {
-            200 => Ok(()),
+            200 => {
+                self.forgotten.set(Some(Instant::now()));
+                Ok(())
+            }
             400 | 404 if reply.words().contains("not found") => Ok(()),
             _ => Err(reply.fault("forget")),
         }
@@ -301,28 +338,28 @@ impl Remote for Up2k {
         self.modified.set(since.map_or(0, |since| since.as_secs()));
         Box::pin(async move {
             match session.text("upload") {
-                Some(_) => Ok((session.clone(), self.state(&self.shake().await?))),
+                Some(_) => Ok((session.clone(), self.state(&self.go_on(session).await?))),
                 None => self.begin(session).await,
             }
         })
     }
 
-    fn held<'a>(&'a self, _: &'a Session) -> Answer<'a, State> {
+    fn held<'a>(&'a self, session: &'a Session) -> Answer<'a, State> {
         Box::pin(async move {
             match self.abandoned.get() {
                 true => Ok(State::Gone),
-                false => Ok(self.state(&self.shake().await?)),
+                false => Ok(self.state(&self.go_on(session).await?)),
             }
         })
     }
 
-    fn put<'a>(&'a self, _: &'a Session, part: &'a Part) -> Answer<'a, Put> {
-        Box::pin(self.send_part(part))
+    fn put<'a>(&'a self, session: &'a Session, part: &'a Part) -> Answer<'a, Put> {
+        Box::pin(self.send_part(session, part))
     }
 
-    fn close<'a>(&'a self, _: &'a Session, _: &'a [Digest], _: &'a [Algorithm]) -> Answer<'a, Closed> {
+    fn close<'a>(&'a self, session: &'a Session, _: &'a [Digest], _: &'a [Algorithm]) -> Answer<'a, Closed> {
         Box::pin(async move {
-            let told = self.shake().await?;
+            let told = self.go_on(session).await?;
             Ok(match told.hash.is_empty() {
                 true => Closed::Published(self.published(&told)),
                 false => Closed::Missing(self.missing(&told)),
@@ -345,6 +382,21 @@ impl Remote for Up2k {
 
     fn by_content(&self) -> Option<&dyn ByContent> {
         Some(self)
+    }
+
+    fn show(&self) -> Option<&dyn Show> {
+        Some(self)
+    }
+}
+
+impl Show for Up2k {
+    fn bytes<'a>(&'a self, session: &'a Session, range: ByteRange) -> Answer<'a, Option<bytes::Bytes>> {
+        Box::pin(async move {
+            let url = session.text("upload").and_then(|text| Url::parse(text).ok());
+            let Some(url) = url.filter(|url| same_origin(url, &self.folder)) else { return Ok(None) };
+            let length = self.layout.get().map_or(0, |layout| layout.length());
+            super::shown(&self.net, &self.destination, url, range, length).await
+        })
     }
 }
 

@@ -332,3 +332,23 @@ fn copyparty_by_up2k() {
     let Some(shelf) = copyparty(&world) else { return };
     all(&world, &shelf, "up2k");
 }
+
+/// The server is killed, and another of its kind goes on at the same address over the same folder.
+#[test]
+fn copyparty_is_killed_and_started_anew() {
+    let world = World::new();
+    let Some(program) = python("copyparty", "copyparty") else { return };
+    let (root, log) = (open_folder(&world, "copyparty"), world.beside("copyparty.log"));
+    let mut server = Server::start(&log, |address| party(&program, &world, &root, address));
+    let content = Content::random(41, SIZE);
+    content.write_to(&world.path("big.bin"));
+    let mut run = upload(&world, &server.url("/f"), &["--limit-rate", RATE]).start();
+    run.wait_for_progress(8 * MIB);
+    server.kill();
+    run.wait_for("retry");
+    server.again(party(&program, &world, &root, server.address()));
+    let ended = run.wait();
+    ended.exits(0);
+    same(&root.join("f"), &content);
+    tell(&format!("up2k: the server was killed; {} bytes sent of {SIZE}", moved(&ended)));
+}

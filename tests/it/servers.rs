@@ -73,6 +73,15 @@ impl Server {
         panic!("the server does not start:\n{}", std::fs::read_to_string(log).unwrap_or_default());
     }
 
+    /// Starts `command` for the address of a server that was killed. Nobody else gets that port: what the kernel picks
+    /// for others it does not pick again so soon.
+    pub fn again(&mut self, mut command: Command) {
+        let file = std::fs::File::options().append(true).open(&self.log).unwrap();
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        self.process = command.spawn().unwrap();
+        assert!(accepts(self.address, &mut self.process), "the server does not start again");
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -17,9 +17,8 @@ use crate::digest::{Algorithm, Digest};
 use crate::fault::{Fault, Kind};
 use crate::net::{Body, Request};
 use crate::record::IfExists;
-use crate::wire::content_range::ContentRange;
 use http::Method;
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, RANGE};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName};
 use std::cell::Cell;
 use url::Url;
 
@@ -272,23 +271,6 @@ impl Pieces {
         let text = std::str::from_utf8(&reply.body).unwrap_or_default().trim();
         Ok(Digest::from_hex(Algorithm::Sha256, text).filter(|_| reply.status.as_u16() == 200))
     }
-
-    async fn bytes_of(&self, session: &Session, range: ByteRange) -> Result<Option<bytes::Bytes>, Fault> {
-        let (first, last) = (range.start, range.end - 1);
-        let request = self
-            .shelf
-            .request(Method::GET, self.shelf.told(session)?)
-            .header(ACCEPT_ENCODING, "identity")
-            .header(RANGE, format!("bytes={first}-{last}"));
-        let response = self.shelf.ask(request).await?;
-        let told = response.field(CONTENT_RANGE).and_then(ContentRange::parse);
-        let all = response.status.as_u16() == 200 && first == 0 && range.end == self.length.get();
-        let fits = matches!(told, Some(ContentRange::Part { range: told, .. }) if told == range);
-        if !(all || response.status.as_u16() == 206 && fits) {
-            return Ok(None);
-        }
-        Ok(Some(response.bytes(range.len() as usize).await?).filter(|bytes| bytes.len() as u64 == range.len()))
-    }
 }
 
 impl Remote for Pieces {
@@ -377,6 +359,9 @@ impl Remote for Pieces {
 
 impl Show for Pieces {
     fn bytes<'a>(&'a self, session: &'a Session, range: ByteRange) -> Answer<'a, Option<bytes::Bytes>> {
-        Box::pin(self.bytes_of(session, range))
+        Box::pin(async move {
+            let (net, destination) = (&self.shelf.net, &self.shelf.destination);
+            crate::remote::shown(net, destination, self.shelf.told(session)?, range, self.length.get()).await
+        })
     }
 }
