@@ -44,6 +44,7 @@ mod servers;
 mod shelf_peer;
 mod status;
 mod stopping;
+mod tus_servers;
 mod upload;
 mod upload_peer;
 #[allow(dead_code)]
