@@ -350,6 +350,18 @@ impl Tus {
         if !missing.is_empty() {
             return Ok(Closed::Missing(missing));
         }
+        if self.layout().length() == 0 && create::file_of(&self.destination.url).is_some() {
+            // Complete from the start by the specification, but such a server makes a file only of what is sent to it.
+            let nothing = self
+                .request(Method::PATCH, self.upload_at(session, 0)?.0)
+                .header(HeaderName::from_static(wire::OFFSET), "0")
+                .header(CONTENT_TYPE, wire::CONTENT_TYPE);
+            let answer = self.send(nothing).await?;
+            return match answer.status.is_success() {
+                true => Ok(Closed::Published(self.published(self.destination.url.clone()))),
+                false => Err(answer.fault("store")),
+            };
+        }
         match self.splits() {
             true => self.join(session).await,
             false => Ok(Closed::Published(self.published(self.upload_at(session, 0)?.0))),
