@@ -218,8 +218,8 @@ fn killed_and_resumed(world: &World, tus: &Tus, round: u64) {
 }
 
 fn last_progress(ended: &Ended) -> Option<Value> {
-    let lines = ended.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.filter(|event| event["event"] == "progress").last()
+    let mut lines = ended.stderr.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.find(|event| event["event"] == "progress")
 }
 
 /// The URLs of the unfinished upload are in the record, which nobody else may read, and nowhere else.
