@@ -1,12 +1,16 @@
 //! How fast onward is beside the tools people use: the same work for each of them, interleaved, medians, ratios.
 //!
 //! `cargo bench --bench peers` starts its own nginx, runs whichever of curl, wget, aria2c and rclone are installed,
-//! prints the table and writes it to `tests/bench/peers.md`. Settings come from the environment:
+//! prints the table and writes it to `tests/bench/peers.md`, with
+//! plots of how onward scales beside it. Settings come from the environment:
 //!
 //! - `ONWARD_BENCH_MIB` (512): the size of the large file. The table of the issue is for 2048.
 //! - `ONWARD_BENCH_ROUNDS` (5): how often each work is done; the first round is checked and not counted.
 //! - `ONWARD_BENCH_FILES` (2000): how many small files.
+//! - `ONWARD_BENCH_LARGEST_MIB` (as the large file): up to where the time is plotted against the size.
+//! - `ONWARD_BENCH_HUGE_GIB` (1024): the size of the huge, sparse file.
 //! - `ONWARD_BENCH_ROWS`: only the rows whose title contains this; then nothing is written.
+//! - `ONWARD_BENCH_OUT`: write the results into this folder.
 //!
 //! A number counts only on a quiet machine.
 
@@ -20,8 +24,10 @@ mod measure;
 mod nginx;
 #[path = "../../it/origin/mod.rs"]
 mod origin;
+mod plot;
 mod report;
 mod rows;
+mod scaling;
 mod tools;
 #[path = "../../it/world.rs"]
 mod world;
@@ -77,6 +83,7 @@ fn main() {
     }
     huge::run(&field, &settings, &mut report);
     line::run(&field, &settings, &mut report);
+    scaling::run(&field, &settings, &mut report);
     report.finish(settings.only.is_none());
 }
 

@@ -2,11 +2,11 @@
 
 use super::Settings;
 use super::measure::Taken;
+use super::plot;
 use super::rows::Goal;
 use super::tools::find;
 use super::world::tell;
 use std::fmt::Write as _;
-use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
@@ -90,8 +90,8 @@ impl Report {
 
     /// Writes it where the README finds it.
     pub fn finish(self, all: bool) {
-        if all {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bench/peers.md");
+        if let Some(folder) = plot::folder(all) {
+            let path = folder.join("peers.md");
             std::fs::write(&path, &self.0).expect("the table is written");
             tell(&format!("written: {}", path.display()));
         }

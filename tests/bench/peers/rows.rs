@@ -90,7 +90,7 @@ impl Field {
     }
 
     /// onward forgets what it learned, so that every run is a first one.
-    fn forget(home: &Path) {
+    pub fn forget(home: &Path) {
         let _ = fs::remove_dir_all(home);
         let _ = fs::create_dir_all(home);
     }
