@@ -254,6 +254,37 @@ pub fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Copies bytes of `from` at `at` to the same place in `to`, and fills `buffer`, which says how many, with what is there
+/// then. The kernel copies where it can, sharing the blocks instead where the filesystem can (a reflink).
+pub fn copy_in(from: &File, to: &File, at: u64, buffer: &mut [u8]) -> io::Result<()> {
+    let copied = in_kernel(from, to, at, buffer.len());
+    // Other filesystems, other systems: what the kernel did not copy is copied by hand.
+    let (_, rest) = buffer.split_at_mut(copied);
+    from.read_exact_at(rest, at + copied as u64)?;
+    to.write_all_at(rest, at + copied as u64)?;
+    to.read_exact_at(buffer, at)?;
+    note(|| format!("write\t{}\t{at}\t{}", inode(to), crate::digest::hex(buffer)));
+    Ok(())
+}
+
+/// How many bytes the kernel has copied; fewer than asked for where it cannot.
+#[cfg(target_os = "linux")]
+fn in_kernel(from: &File, to: &File, at: u64, length: usize) -> usize {
+    let (mut here, mut there, mut copied) = (at, at, 0);
+    while copied < length {
+        match rustix::fs::copy_file_range(from, Some(&mut here), to, Some(&mut there), length - copied) {
+            Ok(0) | Err(_) => break,
+            Ok(n) => copied += n,
+        }
+    }
+    copied
+}
+
+#[cfg(not(target_os = "linux"))]
+fn in_kernel(_: &File, _: &File, _: u64, _: usize) -> usize {
+    0
+}
+
 /// Writes all of `bytes` at the cursor of something that is streamed to, however long that takes.
 pub fn write_on(mut file: &File, mut bytes: &[u8]) -> io::Result<()> {
     use rustix::event::{PollFd, PollFlags, poll};

@@ -5,7 +5,9 @@
 use super::recorder::Shared;
 use crate::chunk::{ByteRange, Layout};
 use crate::digest::{Crc, RunningCrc};
+use crate::disk;
 use crate::fault::Fault;
+use std::fs::File;
 use std::sync::Arc;
 
 /// Writes consecutive bytes of a range that nobody else may write.
@@ -35,6 +37,21 @@ impl Draft {
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.shared.may_write(bytes, ByteRange::new(self.at, self.claim.end))?;
         self.shared.put(bytes, self.at)?;
+        self.count(bytes);
+        Ok(())
+    }
+
+    /// Takes the next bytes from the same place in `from`, and fills `buffer`, which says how many, with them. Where the
+    /// filesystem can, both files share them afterwards.
+    pub fn copy_in(&mut self, from: &File, buffer: &mut [u8]) -> Result<(), Fault> {
+        self.shared.may_write(buffer, ByteRange::new(self.at, self.claim.end))?;
+        disk::copy_in(from, &self.shared.data, self.at, buffer)
+            .map_err(|e| disk::fault("write", &self.shared.place.data, &e))?;
+        self.count(buffer);
+        Ok(())
+    }
+
+    fn count(&mut self, bytes: &[u8]) {
         for piece in self.layout.split(ByteRange::new(self.at, self.at + bytes.len() as u64)) {
             let inside = (piece.start - self.at) as usize..(piece.end - self.at) as usize;
             self.running.update(&bytes[inside]);
@@ -43,7 +60,6 @@ impl Draft {
             }
         }
         self.at += bytes.len() as u64;
-        Ok(())
     }
 
     fn end_run(&mut self, end: u64) {
@@ -113,5 +129,31 @@ mod tests {
         };
         assert_eq!(again.held().to_string(), "500-2499");
         assert!(again.prove().await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn bytes_of_another_file_are_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let content: Vec<u8> = (0..300_000u32).map(|n| (n * 131 % 253) as u8).collect();
+        std::fs::write(folder.path().join("source"), &content).unwrap();
+        let source = File::open(folder.path().join("source")).unwrap();
+        let mut record = Record::new(RecordKind::Receive, "", "f", 100_000);
+        record.length = Some(300_000);
+        let file = Slot::take(Place::received(folder.path(), "id", "f")).unwrap().begin(record).unwrap();
+        let mut draft = file.draft(ByteRange::new(5, 300_000)).unwrap();
+        let mut buffer = vec![0; 200_000];
+        draft.copy_in(&source, &mut buffer).unwrap();
+        assert!(buffer == content[5..200_005]);
+        draft.copy_in(&source, &mut buffer[..99_995]).unwrap();
+        assert!(draft.copy_in(&source, &mut buffer[..1]).is_err(), "past the end of the claim");
+        draft.accept();
+        let mut there = vec![0; 299_995];
+        file.read_at(&mut there, 5).unwrap();
+        assert!(there == content[5..]);
+        assert_eq!(file.sum(ByteRange::new(100_000, 300_000)), Some(Crc::of(&content[100_000..])));
+        // A source that is too short is no success.
+        std::fs::write(folder.path().join("source"), &content[..3]).unwrap();
+        let source = File::open(folder.path().join("source")).unwrap();
+        assert!(file.draft(ByteRange::new(0, 5)).unwrap().copy_in(&source, &mut buffer[..5]).is_err());
     }
 }

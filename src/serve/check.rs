@@ -358,11 +358,12 @@ fn copy(store: &Store, entry: &Entry, into: Option<&PartialFile>, layout: Layout
     let mut at = 0;
     while at < layout.length() {
         let block = &mut buffer[..usize::try_from(layout.length() - at).unwrap_or(BLOCK).min(BLOCK)];
-        source.read_exact_at(block, at).map_err(|_| changed())?;
-        hashers.iter_mut().for_each(|hasher| hasher.update(block));
-        if let Some(piece) = &mut piece {
-            piece.take(block).map_err(|refused| not_copied(store, refused))?;
+        // Hashed is what is here now, not what was there.
+        match &mut piece {
+            Some(piece) => piece.copy(&source, block).map_err(|refused| not_copied(store, refused))?,
+            None => source.read_exact_at(block, at).map_err(|_| changed())?,
         }
+        hashers.iter_mut().for_each(|hasher| hasher.update(block));
         at += block.len() as u64;
     }
     let mut digests = Digests::default();

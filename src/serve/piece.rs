@@ -84,22 +84,48 @@ impl Piece {
         self.hashers.iter_mut().for_each(|(_, hasher)| hasher.update(bytes));
         let mut rest = bytes;
         while !rest.is_empty() {
-            let left = ByteRange::new(self.at, self.at + rest.len() as u64);
-            let gap = self.held.missing(left).next();
-            let held_end = gap.map_or(left.end, |gap| gap.start);
-            let (now, later) = if held_end > self.at {
-                rest.split_at((held_end - self.at) as usize)
-            } else {
-                rest.split_at(gap.map_or(0, |gap| gap.len()) as usize)
-            };
-            match held_end > self.at {
+            let (length, held) = self.next(rest.len());
+            let (now, later) = rest.split_at(length);
+            match held {
                 true => self.compare(now)?,
-                false => self.write(now)?,
+                false => self.draft()?.write(now).map_err(Refused::Disk)?,
             }
             self.at += now.len() as u64;
             rest = later;
         }
         Ok(())
+    }
+
+    /// Takes the next bytes from the same place in `from`, and fills `buffer`, which says how many, with them; what is
+    /// missing here is shared with that file where the filesystem can.
+    pub fn copy(&mut self, from: &File, buffer: &mut [u8]) -> Result<(), Refused> {
+        let mut rest = &mut buffer[..];
+        while !rest.is_empty() {
+            let (length, held) = self.next(rest.len());
+            let (now, later) = rest.split_at_mut(length);
+            match held {
+                true => {
+                    let lost = |e| Refused::Disk(disk::fault("read", Path::new("a finished file"), &e));
+                    from.read_exact_at(now, self.at).map_err(lost)?;
+                    self.compare(now)?;
+                }
+                false => self.draft()?.copy_in(from, now).map_err(Refused::Disk)?,
+            }
+            self.at += now.len() as u64;
+            rest = later;
+        }
+        self.hashers.iter_mut().for_each(|(_, hasher)| hasher.update(buffer));
+        Ok(())
+    }
+
+    /// How many of the next `most` bytes are alike, and whether they are held.
+    fn next(&self, most: usize) -> (usize, bool) {
+        let left = ByteRange::new(self.at, self.at + most as u64);
+        match self.held.missing(left).next() {
+            None => (most, true),
+            Some(gap) if gap.start > self.at => ((gap.start - self.at) as usize, true),
+            Some(gap) => (gap.len() as usize, false),
+        }
     }
 
     fn compare(&self, bytes: &[u8]) -> Result<(), Refused> {
@@ -116,17 +142,15 @@ impl Piece {
         Ok(())
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Refused> {
+    /// Whoever writes what comes next.
+    fn draft(&mut self) -> Result<&mut Draft, Refused> {
         if self.draft.as_ref().is_none_or(|draft| draft.at() != self.at) {
             self.written.extend(self.draft.take());
             let gap = self.held.missing(ByteRange::new(self.at, self.range.end)).next().ok_or(Refused::Busy)?;
             let Ground::Partial(file) = &self.ground else { return Err(Refused::Differs) };
             self.draft = Some(file.draft(gap).ok_or(Refused::Busy)?);
         }
-        match &mut self.draft {
-            Some(draft) => draft.write(bytes).map_err(Refused::Disk),
-            None => Err(Refused::Busy),
-        }
+        self.draft.as_mut().ok_or(Refused::Busy)
     }
 
     /// The end of the body: from now on the bytes count, when they are all there and as their digests say. Tells
