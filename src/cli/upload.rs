@@ -51,6 +51,13 @@ pub struct Upload {
     #[arg(long, value_name = "K=V")]
     pub metadata: Vec<String>,
 
+    /// Compare the whole file with the server by this digest [default: auto]
+    ///
+    /// auto: sha-256 where the file is small or there is time to compute it beside the transfer, else CRC-64/NVME, which
+    /// costs nothing. The upload fails (exit 5) if the server's is another one.
+    #[arg(long, value_name = "ALG", value_parser = ["auto", "crc64", "md5", "sha-256"])]
+    pub digest: Option<String>,
+
     /// Forget an unfinished upload of it, here and at the server, and begin anew
     #[arg(long)]
     pub restart: bool,

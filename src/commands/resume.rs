@@ -95,6 +95,7 @@ fn plan(settings: Resume) -> Plan {
             first: 0,
             restart: settings.restart,
             assume: settings.assume,
+            digest: None,
             manner: Manner {
                 connections: settings.work.connections,
                 fields: settings.fields.clone(),

@@ -146,5 +146,6 @@ fn prepared(file: FileId, send: &Send, settings: &Upload) -> Result<Job, Fault> 
         },
         restart: settings.restart,
         assume: settings.assume,
+        digest: settings.digest,
     })
 }

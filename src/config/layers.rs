@@ -6,6 +6,7 @@ use super::{
 };
 use super::{Status, Upload, Work};
 use crate::cli;
+use crate::digest::Algorithm;
 use crate::disk::shown;
 use crate::engine::push::Assume;
 use crate::fault::{Fault, Kind};
@@ -258,6 +259,7 @@ impl<'a> Layers<'a> {
             first: 0,
             restart: flags.restart,
             assume: None,
+            digest: flags.digest.as_deref().and_then(whole_digest),
             manner: Manner {
                 protocol,
                 metadata: flags.metadata.iter().map(|pair| metadata(pair)).collect::<Result<_, _>>()?,
@@ -444,6 +446,14 @@ fn dialect_folder(outside: &Surroundings) -> Option<PathBuf> {
 
 fn here(paths: Vec<PathBuf>) -> Vec<PathBuf> {
     if paths.is_empty() { vec![PathBuf::from(".")] } else { paths }
+}
+
+/// The algorithm that `--digest` names; none for `auto`.
+fn whole_digest(name: &str) -> Option<Algorithm> {
+    match name {
+        "crc64" => Some(Algorithm::Crc64Nvme),
+        _ => Algorithm::from_name(name),
+    }
 }
 
 fn existing(overwrite: bool, no_clobber: bool) -> Existing {

@@ -12,7 +12,7 @@ mod parse;
 pub use layers::{Surroundings, load, resolve, wants_json};
 pub use parse::parse_url;
 
-use crate::digest::Digest;
+use crate::digest::{Algorithm, Digest};
 use crate::engine::push::Assume;
 use crate::event::FileId;
 use crate::net::IpChoice;
@@ -238,6 +238,8 @@ pub struct Upload {
     pub restart: bool,
     /// What to believe of parts that nobody can say the fate of.
     pub assume: Option<Assume>,
+    /// The digest of the whole to compare with the server; `None` is whichever is at hand.
+    pub digest: Option<Algorithm>,
     /// How servers are spoken to.
     pub manner: Manner,
     /// How.

@@ -287,6 +287,25 @@ fn content_that_is_there_is_not_sent_again() {
 }
 
 #[test]
+fn the_digest_asked_for_is_compared_with_the_servers() {
+    use onward::digest::Algorithm;
+    let (world, content) = world(12 * MIB);
+    let served = Served::start(&world, &[]);
+    for (name, algorithm) in
+        [("crc64", Algorithm::Crc64Nvme), ("md5", Algorithm::Md5), ("sha-256", Algorithm::Sha256)]
+    {
+        let ended = upload(&world, &served.url(name), &["--digest", name]).run();
+        ended.exits(0);
+        let verified = ended.event("verified");
+        assert_eq!(verified["alg"], algorithm.name(), "{}", ended.story());
+        assert_eq!((&verified["by"], &verified["digest"]), (&"server".into(), &content.digest(algorithm).into()));
+        served.holds(name, &content);
+    }
+    upload(&world, &served.url("f"), &["--digest", "sha-1"]).run().exits(2);
+    world.holds_only(&["big.bin"]);
+}
+
+#[test]
 fn a_name_that_is_taken_by_other_content() {
     let (world, content) = world(3 * MIB);
     let served = Served::start(&world, &["--allow-overwrite"]);

@@ -112,7 +112,7 @@ impl Upload<'_> {
 
     /// Begins to compute the digest that the remote can show at the end, beside the transfer.
     pub(super) fn begin_digest(&mut self) {
-        let Some(algorithm) = self.remote.proves() else { return };
+        let Some(algorithm) = self.compares() else { return };
         if self.beside.is_none() && self.digest(algorithm).is_none() {
             self.beside = Some(Beside::start(&self.source, &[algorithm], &self.record.prefix));
         }
@@ -121,7 +121,8 @@ impl Upload<'_> {
     /// Waits for that digest.
     pub(super) async fn digest_to_compare(&mut self) -> Result<(), Fault> {
         self.begin_digest();
-        if self.remote.proves().is_none() {
+        // It may have been told on the way already.
+        if self.compares().is_none_or(|algorithm| self.digest(algorithm).is_some()) {
             return Ok(());
         }
         let Some(mut beside) = self.beside.take() else { return Ok(()) };

@@ -100,6 +100,8 @@ pub struct Job {
     pub restart: bool,
     /// What is to be believed of a part of which nobody can say whether it has arrived.
     pub assume: Option<Assume>,
+    /// The digest of the whole to compare at the end; `None` is whichever costs no time.
+    pub digest: Option<Algorithm>,
 }
 
 /// What a person knows of a part that was sent and never answered.
@@ -301,7 +303,8 @@ impl<'a> Upload<'a> {
     }
 
     fn hash_if_small(&mut self) -> Result<(), Fault> {
-        if self.source.length() > SMALL || self.remote.identify().is_none() {
+        let plain = self.job.digest == Some(Algorithm::Crc64Nvme);
+        if self.source.length() > SMALL || self.remote.identify().is_none() || plain {
             return Ok(());
         }
         let mut hashers = [Algorithm::Md5, Algorithm::Sha256].map(crate::digest::Hasher::new);
@@ -329,8 +332,20 @@ impl<'a> Upload<'a> {
         self.digests.iter().find(|digest| digest.algorithm == algorithm)
     }
 
-    /// The strong digest that is compared at the end: only one that we have too.
+    /// The digest that is computed beside the transfer for the end: the one asked for, or what the remote can show. The
+    /// CRC-64 is there without that.
+    fn compares(&self) -> Option<Algorithm> {
+        match self.job.digest {
+            Some(Algorithm::Crc64Nvme) => None,
+            asked => asked.or_else(|| self.remote.proves()),
+        }
+    }
+
+    /// The strong digest that is compared at the end: one that was asked for, or that we have too.
     fn want(&self) -> Vec<Algorithm> {
+        if let Some(asked) = self.job.digest {
+            return self.compares().filter(|algorithm| *algorithm == asked).into_iter().collect();
+        }
         self.digest(Algorithm::Sha256).map(|digest| digest.algorithm).into_iter().collect()
     }
 
@@ -524,8 +539,14 @@ impl<'a> Upload<'a> {
             let text = format!("{} was stored with another {} than it has here", self.name(), digest.algorithm);
             return Err(Fault::new(Kind::Integrity, text).hint("remove it at the server and send it again"));
         }
-        // One is told, the strongest.
-        compared.sort_by_key(|(digest, _)| Algorithm::ALL.iter().position(|one| *one == digest.algorithm));
+        // One is told: the one asked for, else the strongest.
+        compared.sort_by_key(|(digest, _)| {
+            let place = Algorithm::ALL.iter().position(|one| *one == digest.algorithm);
+            (self.job.digest != Some(digest.algorithm), place)
+        });
+        if let Some(asked) = self.job.digest.filter(|asked| compared.iter().all(|(one, _)| one.algorithm != *asked)) {
+            self.voice.warn(format!("the server does not show its {asked}: it could not be compared"));
+        }
         let proof = compared.first().map(|(digest, _)| digest.clone());
         let shows = published.shows.map(|shows| if self.sampled > 0 { format!("{shows} and samples") } else { shows });
         let worth = proof.as_ref().map(|digest| digest.algorithm.to_string()).or(shows);

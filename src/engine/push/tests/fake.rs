@@ -353,6 +353,7 @@ impl World {
                 protocol: None,
                 restart: false,
                 assume: None,
+                digest: None,
             },
             ground: Ground {
                 remotes,
