@@ -291,8 +291,7 @@ fn the_digest_asked_for_is_compared_with_the_servers() {
     use onward::digest::Algorithm;
     let (world, content) = world(12 * MIB);
     let served = Served::start(&world, &[]);
-    for (name, algorithm) in
-        [("crc64", Algorithm::Crc64Nvme), ("md5", Algorithm::Md5), ("sha-256", Algorithm::Sha256)]
+    for (name, algorithm) in [("crc64", Algorithm::Crc64Nvme), ("md5", Algorithm::Md5), ("sha-256", Algorithm::Sha256)]
     {
         let ended = upload(&world, &served.url(name), &["--digest", name]).run();
         ended.exits(0);
