@@ -226,10 +226,10 @@ fn nonsense_from_a_server_is_a_failure_and_no_panic() {
 }
 
 #[test]
-fn a_server_that_speaks_no_protocol_gets_no_byte() {
+fn a_server_that_takes_nothing_says_so() {
     let (world, _) = world(CHUNK);
     let receiver = Receiver::with(|_, _| Act::Answer(405, vec![], String::new()));
-    upload(&world, &receiver, &[]).exits(6).says("onward serve");
+    upload(&world, &receiver, &[]).exits(6).says("405").says("no files are taken");
     let gone = Receiver::with(|_, _| Act::Answer(404, vec![], String::new()));
     upload(&world, &gone, &[]).exits(6);
     assert_eq!(receiver.count("begin"), 0);
