@@ -6,7 +6,7 @@ use super::{Form, Mode};
 use crate::fault::{Fault, Kind};
 use crate::net::{Body, Gauge, shown};
 use crate::remote::{Held, Part, Put, Session, State};
-use crate::wire::dialect::{Place, Repeat, Reply, fits_any};
+use crate::wire::dialect::{Parse, Place, Repeat, Reply, fits_any};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -66,8 +66,10 @@ impl Form {
             return Ok(Put::Gone);
         }
         let fatal = fits_any(&send.call.fatal, &reply);
-        let done = !fatal && fits_any(&send.done, &reply);
-        if fatal || !done && !fits_any(&send.call.ok, &reply) {
+        // A page to log in, or a complaint of the script's, comes with 200 too: what is to be JSON must be JSON.
+        let readable = send.call.parse != Parse::Json || reply.json.is_some();
+        let done = !fatal && readable && fits_any(&send.done, &reply);
+        if fatal || !readable || !done && !fits_any(&send.call.ok, &reply) {
             return self.refused(session, at, &reply, fatal).await;
         }
         self.renamed(session, &reply);
@@ -78,7 +80,13 @@ impl Form {
         let mut run = self.run.borrow_mut();
         run.begun = true;
         run.done |= done;
-        run.last = Some(reply);
+        // Answers may overtake each other: the one that asks for the end is kept.
+        let asks = |reply: &Reply| {
+            self.dialect.finish.as_ref().and_then(|f| f.when.as_ref()).is_some_and(|when| when.holds(reply))
+        };
+        if !run.last.as_ref().is_some_and(asks) {
+            run.last = Some(reply);
+        }
         Ok(moved.unwrap_or(Put::Stored(at.range)))
     }
 

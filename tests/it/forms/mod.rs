@@ -3,7 +3,7 @@
 
 mod check_file;
 mod command;
-// Not every word of it is in use at every moment.
-#[allow(dead_code)]
+mod others;
 mod page;
+mod real;
 mod sequence;
