@@ -18,6 +18,7 @@ use onward::engine::spans::Spans;
 use onward::partial::ledger::Ledger;
 use onward::record::{Kind, Record};
 use onward::wire::content_range::ContentRange;
+use onward::wire::dialect::{Flag, Key, Template, Values};
 use onward::wire::filename;
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -80,6 +81,14 @@ fn works() -> Vec<Work> {
         work("SHA-256 of a chunk", "8 MiB", |times| hash(times, Algorithm::Sha256)),
         work("MD5 of a chunk", "8 MiB", |times| hash(times, Algorithm::Md5)),
         work("BLAKE3 of a chunk", "8 MiB", |times| hash(times, Algorithm::Blake3)),
+        work("dialect: a form's URL filled from its template", "one URL", |times| {
+            let text =
+                "/upload?name={name}&index={index|pad:6}&from={offset}&to={end}&of={count}&last={last?true:false}";
+            let template = Template::parse(text).expect("it is a template");
+            repeat(times, || {
+                black_box(template.fill_url(black_box(&Piece)).expect("all values are there"));
+            });
+        }),
         work("field: Content-Range read", "one field", |times| {
             repeat(times, || {
                 black_box(ContentRange::parse(black_box("bytes 5242880-16777215/16777216")));
@@ -95,6 +104,19 @@ fn works() -> Vec<Work> {
 
 fn repeat(times: u32, mut work: impl FnMut()) {
     (0..times).for_each(|_| work());
+}
+
+/// What a template asks for.
+struct Piece;
+
+impl Values for Piece {
+    fn value(&self, key: &Key) -> Option<String> {
+        Some(if *key == Key::Name { "a b & c.iso".into() } else { "16777216".into() })
+    }
+
+    fn flag(&self, _: Flag) -> bool {
+        true
+    }
 }
 
 /// The numbers `0..10,000` in an order that hops about: the factor has no divisor in common with 10,000.
