@@ -22,6 +22,8 @@ mod fault_rows;
 mod faults;
 mod fileservers;
 mod forms;
+#[allow(dead_code)]
+mod growing_peer;
 mod handshake;
 #[allow(dead_code)]
 mod nginx;
@@ -46,6 +48,7 @@ mod status;
 mod stopping;
 mod tus_servers;
 mod upload;
+mod upload_growing;
 mod upload_peer;
 #[allow(dead_code)]
 mod world;

@@ -167,7 +167,7 @@ fn talk(stream: TcpStream, desk: &Mutex<Desk>) -> std::io::Result<()> {
     Ok(())
 }
 
-fn read(from: &mut BufReader<TcpStream>) -> std::io::Result<Option<Asked>> {
+pub fn read(from: &mut BufReader<TcpStream>) -> std::io::Result<Option<Asked>> {
     let mut line = String::new();
     if from.read_line(&mut line)? == 0 {
         return Ok(None);

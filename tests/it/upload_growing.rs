@@ -1,0 +1,282 @@
+//! Uploads by tus and by the IETF's protocol to servers with quirks: each one that was seen on a real server, and those
+//! that would cost bytes or a wrong file.
+
+use crate::growing_peer::{IETF, Peer, TUS, Tongue, Ways};
+use crate::peer::Act;
+use crate::world::{Content, Ended, World};
+use onward::digest::Algorithm;
+
+const MIB: u64 = 1 << 20;
+
+fn world(length: u64) -> (World, Content) {
+    let world = World::new();
+    let content = Content::random(length, length);
+    content.write_to(&world.path("big.bin"));
+    (world, content)
+}
+
+fn upload(world: &World, peer: &Peer, more: &[&str]) -> Ended {
+    world.onward(["upload", "--progress", "json", "-v", "big.bin", &peer.url("/files/")]).args(more).run()
+}
+
+/// Done, stored, nothing left behind.
+#[track_caller]
+fn arrives(world: &World, peer: &Peer, content: &Content, ended: &Ended) {
+    ended.exits(0);
+    peer.stored(content);
+    world.holds_only(&["big.bin"]);
+}
+
+fn answer(status: u16, fields: Vec<(&'static str, String)>, body: &str) -> Act {
+    Act::Answer(status, fields, body.into())
+}
+
+#[test]
+fn every_size_by_both_protocols() {
+    for ways in [TUS, IETF, Ways { tongue: Tongue::Ietf(6), ..IETF }, Ways { tongue: Tongue::Ietf(10), ..IETF }] {
+        for length in [0, 1, MIB - 1, MIB, MIB + 1, 4 * MIB] {
+            let (world, content) = world(length);
+            let peer = Peer::honest(ways.clone());
+            let ended = upload(&world, &peer, &[]);
+            arrives(&world, &peer, &content, &ended);
+            assert_eq!(peer.bodies().iter().sum::<u64>(), length, "{:?}", ways.tongue);
+        }
+    }
+}
+
+#[test]
+fn lost_answers_and_passing_trouble() {
+    type Trouble = fn() -> Act;
+    let troubles: [Trouble; 8] = [
+        || Act::LoseAnswer,
+        || Act::LoseRequest,
+        // The upload is locked: the offset is the one that was sent.
+        || answer(409, vec![("Content-Type", "text/plain".into())], "currently being updated"),
+        || answer(423, vec![], ""),
+        || {
+            answer(
+                400,
+                vec![("Content-Type", "text/plain".into())],
+                "ERR_UPLOAD_INTERRUPTED: upload has been interrupted",
+            )
+        },
+        || answer(500, vec![], ""),
+        || answer(503, vec![("Retry-After", "1".into())], ""),
+        || answer(204, vec![], ""),
+    ];
+    for ways in [TUS, IETF] {
+        for (number, trouble) in troubles.iter().enumerate() {
+            // What breaks a request off and a success that says nothing are tus servers' ways.
+            if ways.tongue != Tongue::Tus && matches!(number, 4 | 7) {
+                continue;
+            }
+            let (world, content) = world(3 * MIB);
+            let trouble = *trouble;
+            let peer = Peer::with(ways.clone(), move |asked, before| match (asked.method.as_str(), before) {
+                ("PATCH", 1) => trouble(),
+                _ => Act::Honest,
+            });
+            let ended = upload(&world, &peer, &[]);
+            arrives(&world, &peer, &content, &ended);
+            assert_eq!(peer.desk().uploads.len(), 1, "{number}: it was begun anew");
+            assert!(!ended.events_called("retry").is_empty(), "{number}: nothing was said");
+        }
+    }
+}
+
+#[test]
+fn what_is_gone_is_begun_anew_and_that_is_said() {
+    for (ways, status) in [(TUS, 404), (TUS, 410), (IETF, 404)] {
+        let (world, content) = world(3 * MIB);
+        let peer = Peer::with(ways, move |asked, before| match (asked.method.as_str(), before) {
+            ("PATCH", 1) => answer(status, vec![], ""),
+            _ => Act::Honest,
+        });
+        let ended = upload(&world, &peer, &[]);
+        arrives(&world, &peer, &content, &ended);
+        assert_eq!((ended.events_called("restarted").len(), peer.desk().uploads.len()), (1, 2));
+    }
+}
+
+#[test]
+fn a_413_is_halved_said_and_remembered() {
+    let (world, content) = world(3 * MIB);
+    let rule = |asked: &crate::peer::Asked, _| match asked.body.len() > 300_000 {
+        true => answer(413, vec![], ""),
+        false => Act::Honest,
+    };
+    let peer = Peer::with(TUS, rule);
+    let ended = upload(&world, &peer, &[]);
+    arrives(&world, &peer, &content, &ended);
+    ended.says("refuses larger requests").says("remembered");
+    assert_eq!(peer.desk().uploads.len(), 1);
+    let refused = peer.bodies().iter().filter(|length| **length > 300_000).count();
+    assert!(refused > 0);
+    arrives(&world, &peer, &content, &upload(&world, &peer, &[]));
+    let again = peer.bodies().iter().filter(|length| **length > 300_000).count();
+    assert_eq!(again, refused, "the host was asked again");
+}
+
+#[test]
+fn checksums_go_with_every_part_and_mismatches_are_sent_again() {
+    for (name, algorithm) in [("sha1", Algorithm::Sha1), ("sha256", Algorithm::Sha256)] {
+        for status in [460, 417] {
+            let (world, content) = world(3 * MIB);
+            let checksum = Some((name, algorithm));
+            let ways = Ways { extensions: "creation,checksum", checksum, ..TUS };
+            let peer = Peer::with(ways, move |asked, before| match (asked.method.as_str(), before) {
+                ("PATCH", 1) => answer(status, vec![], ""),
+                _ => Act::Honest,
+            });
+            let ended = upload(&world, &peer, &[]);
+            arrives(&world, &peer, &content, &ended);
+            assert_eq!(ended.event("done")["proof"], format!("{} of every part", algorithm.name()));
+        }
+    }
+}
+
+#[test]
+fn joining_that_is_announced_and_not_done_becomes_one_upload() {
+    // Refused, or the wish is ignored: this server knows nothing of it.
+    for refuses in [true, false] {
+        let (world, content) = world(5 * MIB);
+        let ways = Ways { extensions: "creation,termination,concatenation", ..TUS };
+        let peer = Peer::with(ways, move |asked, _| match refuses && asked.headers.contains_key("upload-concat") {
+            true => answer(501, vec![], ""),
+            false => Act::Honest,
+        });
+        let ended = upload(&world, &peer, &["--chunk-size", "1M"]);
+        arrives(&world, &peer, &content, &ended);
+        let desk = peer.desk();
+        assert_eq!(desk.uploads.iter().filter(|upload| !upload.gone).count(), 1, "an orphan was left");
+    }
+}
+
+#[test]
+fn a_location_on_an_error_is_kept() {
+    let (world, content) = world(2 * MIB);
+    let peer = Peer::with(TUS, |asked, before| match (asked.method.as_str(), before) {
+        // It is made all the same, by another request that nobody sees.
+        ("POST", 0) => answer(500, vec![("Location", "/files/u-0".into()), ("Tus-Resumable", "1.0.0".into())], ""),
+        _ => Act::Honest,
+    });
+    peer.desk().uploads.push(crate::growing_peer::Upload { length: 2 * MIB, ..Default::default() });
+    let ended = upload(&world, &peer, &[]);
+    arrives(&world, &peer, &content, &ended);
+    assert_eq!(peer.count("POST"), 1);
+    assert_eq!(peer.desk().uploads.len(), 1);
+}
+
+#[test]
+fn hosted_services_get_the_parts_they_insist_on() {
+    let (world, content) = world(20 * MIB + 5);
+    let peer = Peer::honest(TUS);
+    let url = peer.url("/storage/v1/upload/resumable");
+    let ended = world.onward(["upload", "--progress", "json", "--metadata", "bucketName=b", "big.bin", &url]).run();
+    arrives(&world, &peer, &content, &ended);
+    assert_eq!(peer.bodies(), [6 * MIB, 6 * MIB, 6 * MIB, 2 * MIB + 5]);
+    let desk = peer.desk();
+    let metadata = &desk.uploads[0].metadata;
+    assert_eq!((metadata["filename"].as_str(), metadata["bucketName"].as_str()), ("big.bin", "b"));
+    assert_eq!(metadata["filetype"], "application/octet-stream");
+}
+
+#[test]
+fn a_changed_source_is_not_mixed_and_restart_sends_it_anew() {
+    for ways in [TUS, IETF] {
+        let (world, content) = world(4 * MIB);
+        let peer = Peer::honest(ways);
+        let args = ["upload", "big.bin", &peer.url("/files/")];
+        world.onward(args).crash_at("part-acknowledged:2").run().died_of(crate::world::Signal::KILL);
+        let changed = content.flipped(10);
+        changed.write_to(&world.path("big.bin"));
+        upload(&world, &peer, &[]).exits(4).says("cannot replace bytes").says("--restart");
+        assert_eq!(peer.desk().uploads.len(), 1, "nothing was forgotten");
+        let ended = upload(&world, &peer, &["--restart"]);
+        arrives(&world, &peer, &changed, &ended);
+        assert!(peer.desk().uploads[0].gone, "the old one was forgotten");
+    }
+}
+
+#[test]
+fn killed_at_named_points_only_what_is_missing_is_sent() {
+    for ways in [TUS, IETF] {
+        for point in ["upload-opened", "part-acknowledged:1", "part-acknowledged:2", "upload-closed"] {
+            let (world, content) = world(4 * MIB);
+            let peer = Peer::honest(ways.clone());
+            let run = world.onward(["upload", "big.bin", &peer.url("/files/")]).crash_at(point).run();
+            run.died_of(crate::world::Signal::KILL);
+            let ended = world.onward(["resume", "--progress", "json"]).run();
+            arrives(&world, &peer, &content, &ended);
+            assert_eq!(peer.bodies().iter().sum::<u64>(), 4 * MIB, "{point}: bytes moved twice");
+        }
+    }
+}
+
+#[test]
+fn limits_are_obeyed() {
+    let (world, content) = world(3 * MIB);
+    let peer = Peer::honest(Ways { limit: "max-append-size=400000, min-append-size=100000, max-age=3600", ..IETF });
+    let ended = upload(&world, &peer, &[]);
+    arrives(&world, &peer, &content, &ended);
+    let bodies = peer.bodies();
+    let (last, rest) = bodies.split_last().unwrap();
+    assert!(*last <= 400_000 && rest.iter().all(|length| (100_000..=400_000).contains(length)), "{bodies:?}");
+    let small = Peer::honest(Ways { limit: "max-size=1000", ..IETF });
+    upload(&world, &small, &[]).exits(6).says("takes at most 1000");
+    assert!(small.desk().uploads.is_empty());
+}
+
+#[test]
+fn a_plain_201_is_not_believed() {
+    let (world, _) = world(MIB);
+    let peer = Peer::with(IETF, |asked, _| match asked.method.as_str() {
+        "POST" => answer(201, vec![("Location", "/files/1".into())], ""),
+        "OPTIONS" => Act::Honest,
+        _ => answer(200, vec![], ""),
+    });
+    upload(&world, &peer, &[]).exits(6).says("no sign of");
+    assert_eq!(peer.count("PATCH"), 0);
+    world.holds_only(&["big.bin"]);
+}
+
+#[test]
+fn the_draft_is_found_by_trying_and_can_be_told() {
+    let (world, content) = world(MIB);
+    let peer = Peer::honest(Ways { tongue: Tongue::Ietf(6), ..IETF });
+    let ended = upload(&world, &peer, &[]);
+    arrives(&world, &peer, &content, &ended);
+    assert_eq!(peer.count("POST"), 4, "10, 9, 8 and 6");
+    let args = ["upload", "--name", "two", "big.bin", &peer.url("/files/")];
+    world.onward(args).env("ONWARD_INTEROP", "6").run().exits(0);
+    assert_eq!(peer.count("POST"), 5);
+    world.onward(args).env("ONWARD_INTEROP", "5, 4").run().exits(6).says("5, 4 were tried");
+}
+
+#[test]
+fn a_last_answer_that_is_lost_with_its_upload_is_unknown() {
+    let (world, _) = world(MIB / 2);
+    let peer = Peer::with(IETF, |asked, _| match asked.method.as_str() {
+        "PATCH" => Act::LoseAnswer,
+        "HEAD" => answer(404, vec![], ""),
+        _ => Act::Honest,
+    });
+    upload(&world, &peer, &[]).exits(10).says("it may be complete").says("--restart");
+    assert_eq!(peer.count("PATCH"), 1, "it was sent again although nobody knows");
+}
+
+#[test]
+fn servers_that_go_back_or_lie_end_the_upload() {
+    let (world, _) = world(3 * MIB);
+    let back = Peer::with(TUS, |asked, before| match (asked.method.as_str(), before) {
+        ("PATCH", 1) => answer(204, vec![("Upload-Offset", "5".into())], ""),
+        _ => Act::Honest,
+    });
+    upload(&world, &back, &[]).exits(1).says("went back");
+    let lying = Peer::with(TUS, |asked, _| match asked.method.as_str() {
+        "HEAD" => answer(200, vec![("Upload-Offset", "0".into()), ("Upload-Length", "7".into())], ""),
+        "PATCH" => Act::LoseRequest,
+        _ => Act::Honest,
+    });
+    upload(&world, &lying, &["--name", "other"]).exits(1).says("another length");
+}
