@@ -287,6 +287,8 @@ impl Shared {
                 state = self.wake.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner).0;
             };
             let ended = std::mem::take(&mut state.synced);
+            // Before the next sync begins: who joins that one must not hear of this one's end.
+            let joined = if ended { std::mem::take(&mut state.joined) } else { Vec::new() };
             let ask = (tick || !state.waiting.is_empty()) && !state.syncing && !state.stop;
             if ask {
                 self.begin_sync(&mut state);
@@ -297,7 +299,7 @@ impl Shared {
                 due = Instant::now() + TICK;
             }
             if tick || ended {
-                self.commit(ended);
+                self.commit(joined);
             }
         }
     }
@@ -340,23 +342,16 @@ impl Shared {
         self.grown.notify_all();
     }
 
-    /// Writes the record; `ended`: a sync has ended, and those who waited for it hear of it.
-    fn commit(&self, ended: bool) {
-        let waited = ended && !self.lock().joined.is_empty();
-        let saved = self.save(waited);
+    /// Writes the record, and tells those who waited for the sync that has ended.
+    fn commit(&self, joined: Vec<Waiter>) {
+        let saved = self.save(!joined.is_empty());
         disk::point("sidecar-replaced");
         let mut state = self.lock();
         if let Err(fault) = saved {
             self.lose(&mut state, fault);
         }
-        if ended {
-            self.answer_joined(&mut state);
-        }
-    }
-
-    fn answer_joined(&self, state: &mut State) {
         let outcome = state.lost.clone().map_or(Ok(()), Err);
-        for waiter in std::mem::take(&mut state.joined) {
+        for waiter in joined {
             let _ = waiter.send(outcome.clone());
         }
     }

@@ -1,5 +1,6 @@
 //! `onward serve` as a tus 1.0.0 server: every rule of the specification and of each extension, by raw requests.
 
+use crate::crash::{Luck, after_power_cut, read_log, rebuild};
 use crate::receiver::{Answer, Receiver, Talk, hash, tree};
 use crate::world::{Content, World, eventually};
 use base64::Engine as _;
@@ -663,4 +664,43 @@ fn below_a_base_path() {
     talk.ask(&format!("POST /files\nUpload-Concat: final;{piece}\n{}", named("g")), b"").is(404);
     talk.ask(&format!("POST /files/\nUpload-Concat: final;{piece}\n{}", named("g")), b"").is(201);
     assert_eq!(server.read("g"), b"x");
+}
+
+#[test]
+fn a_power_cut_loses_no_acknowledged_byte() {
+    let world = World::new();
+    let log = world.beside("disk.log");
+    let server = Receiver::setup_at(&world, "here").env("ONWARD_DISK_LOG", &log.to_string_lossy()).start();
+    let bytes = content(8, 400_009);
+    let steps_so_far = || std::fs::read_to_string(&log).unwrap().lines().count();
+    let mut first = talk(&server);
+    let upload = location(first.ask(&format!("POST /\nUpload-Defer-Length: 1\n{}", named("f")), b"").is(201));
+    let mut moments = vec![(steps_so_far(), 0)];
+    for at in [0, 100_000, 200_000] {
+        patch(&mut first, &upload, at, &bytes[at..at + 100_000]).is(204);
+        moments.push((steps_so_far(), at as u64 + 100_000));
+    }
+    let last = format!("PATCH {upload}\n{TYPE}\nUpload-Offset: 300000\nUpload-Length: 400009");
+    first.ask(&last, &bytes[300_000..]).is(204);
+    let end = steps_so_far();
+    drop(server);
+    let steps = read_log(&std::fs::read_to_string(&log).unwrap(), &world.dir());
+    for luck in [Luck::None, Luck::Names, Luck::Some(7), Luck::All] {
+        for (at, acknowledged) in &moments {
+            let other = World::new();
+            rebuild(&other, &after_power_cut(&steps[..*at], luck));
+            let server = Receiver::setup_at(&other, "here").start();
+            let mut talk = talk(&server);
+            let held = offset(&mut talk, &upload).unwrap();
+            assert_eq!(held, *acknowledged, "after {at} steps, luck {luck:?}");
+            let last = format!("PATCH {upload}\n{TYPE}\nUpload-Offset: {held}\nUpload-Length: 400009");
+            talk.ask(&last, &bytes[held as usize..]).is(204);
+            assert!(server.read("f") == bytes, "after {at} steps, luck {luck:?}");
+        }
+        let other = World::new();
+        rebuild(&other, &after_power_cut(&steps[..end], luck));
+        let server = Receiver::setup_at(&other, "here").start();
+        assert!(server.read("f") == bytes, "luck {luck:?}");
+        assert_eq!(offset(&mut talk(&server), &upload), Some(400_009), "luck {luck:?}");
+    }
 }
