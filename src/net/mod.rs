@@ -20,9 +20,10 @@ use body::{Outgoing, while_moving};
 use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use url::Url;
 use words::{fault_of, host, innermost, silent};
@@ -190,6 +191,8 @@ pub struct Net {
     /// By scheme (https or not) and lane: a client that only speaks http needs no certificates, which matters in a
     /// container without any, and for the time to the first byte.
     clients: [OnceLock<reqwest::Client>; 4],
+    /// Origins over TLS that answer by HTTP/1.1 although HTTP/2 was offered.
+    old: Mutex<HashSet<String>>,
     /// Who wants to know what is sent and answered.
     ears: Option<Arc<dyn Observer>>,
     /// Who is told of the heads of replies.
@@ -199,7 +202,7 @@ pub struct Net {
 impl Net {
     /// A network by these rules. Nothing is opened before the first request.
     pub fn new(options: Options) -> Self {
-        Self { options, clients: Default::default(), ears: None, heads: None }
+        Self { options, clients: Default::default(), old: Mutex::default(), ears: None, heads: None }
     }
 
     /// The same, telling `observer` of every request and its answer.
@@ -219,11 +222,18 @@ impl Net {
 
     /// Sends one request and waits for the head of the answer. Redirects are answers like others.
     pub async fn send(&self, request: Request) -> Result<Response, Fault> {
-        let client = self.client(request.url.scheme() == "https", request.lane)?;
+        let tls = request.url.scheme() == "https";
+        let place = request.url[..url::Position::BeforePath].to_string();
+        let lane = if tls && self.is_old(&place) { Lane::Shared } else { request.lane };
+        let client = self.client(tls, lane)?;
         let heard = self.ears.as_ref().map(|ears| heard::Heard::sent(ears.clone(), &request));
         let answer = self.exchange(client, request).await;
         if let Some(heard) = heard {
             heard.answered(&answer);
+        }
+        let by_http1 = answer.as_ref().is_ok_and(|answer| answer.version < Version::HTTP_2);
+        if tls && lane == Lane::Shared && by_http1 {
+            self.old.lock().unwrap_or_else(PoisonError::into_inner).insert(place);
         }
         answer
     }
@@ -292,6 +302,12 @@ impl Net {
         let answer = self.send(signed).await?;
         access.hear(&answer);
         Ok(answer)
+    }
+
+    /// Whether the lanes lead to connections of one kind there: then they share a pool, or the idle connection of one
+    /// would count against a server's limit when the other asks.
+    fn is_old(&self, place: &str) -> bool {
+        self.old.lock().unwrap_or_else(PoisonError::into_inner).contains(place)
     }
 
     fn client(&self, tls: bool, lane: Lane) -> Result<&reqwest::Client, Fault> {

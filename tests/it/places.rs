@@ -2,7 +2,7 @@
 //! hosts are reached.
 
 use crate::download::{CHUNK, download};
-use crate::origin::{Origin, Page};
+use crate::origin::{Identity, Origin, Page, always, short_206};
 use crate::world::{Content, World};
 
 #[test]
@@ -52,5 +52,22 @@ fn no_proxy_is_honoured_whoever_names_the_proxy() {
     let given = |more: &str| run("NOTHING").args(["--proxy", &proxy]).env("NO_PROXY", more).run();
     given("example.org").exits(3);
     given("example.org,127.0.0.1").exits(0);
+    world.finished("file.bin", &content);
+}
+
+/// The first request would take HTTP/2, those for ranges want connections of their own: where there is only HTTP/1.1,
+/// one connection serves both.
+#[test]
+fn a_server_with_one_connection_to_give_over_tls() {
+    let world = World::new();
+    let content = Content::random(4, 9 * CHUNK);
+    let identity = Identity::new();
+    let cacert = world.write("cert.pem", &identity.cert_pem);
+    let origin = Origin::start_tls(&identity);
+    origin.page("/file.bin", Page::of(&content));
+    origin.at_most_connections(1);
+    origin.when(always(), short_206(3 * CHUNK));
+    let args = ["--cacert", cacert.to_str().unwrap(), "-x1", "--retries", "4"];
+    download(&world, &origin.url("/file.bin")).args(args).run().exits(0);
     world.finished("file.bin", &content);
 }
