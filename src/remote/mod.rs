@@ -410,6 +410,11 @@ pub trait Remote {
         None
     }
 
+    /// Whether it may tell some digest of the whole at the end, so that having one of a small file is worth it.
+    fn may_show_digest(&self) -> bool {
+        false
+    }
+
     /// The need to know all chunks by their content before the first byte, where there is one.
     fn by_content(&self) -> Option<&dyn ByContent> {
         None

@@ -352,3 +352,30 @@ fn copyparty_is_killed_and_started_anew() {
     same(&root.join("f"), &content);
     tell(&format!("up2k: the server was killed; {} bytes sent of {SIZE}", moved(&ended)));
 }
+
+#[test]
+fn copyparty_wants_its_password() {
+    let world = World::new();
+    let Some(program) = python("copyparty", "copyparty") else { return };
+    let root = open_folder(&world, "copyparty");
+    let server = Server::start(&world.beside("copyparty.log"), |address| {
+        let mut command = Command::new(&program);
+        let volume = format!("{}::rwmd,me", root.display());
+        command.args(["-i", "127.0.0.1", "-p", &address.port().to_string(), "-a", "me:secret", "-v", &volume, "--hist"]);
+        command.arg(world.beside("copyparty-hist")).env("HOME", world.home()).current_dir(world.home());
+        command
+    });
+    let content = Content::random(3, 3 * MIB);
+    content.write_to(&world.path("big.bin"));
+    for wrong in [&[][..], &["-u", ":wrong"]] {
+        let ended = upload(&world, &server.url("/f"), wrong).run();
+        ended.exits(6).never_says("wrong");
+    }
+    for right in [["-u", ":secret"], ["-H", "PW: secret"]] {
+        let ended = upload(&world, &server.url("/f"), &right).run();
+        ended.exits(0).never_says("secret");
+        speaks(&ended, "up2k");
+        same(&root.join("f"), &content);
+        std::fs::remove_file(root.join("f")).unwrap();
+    }
+}

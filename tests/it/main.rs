@@ -34,6 +34,7 @@ mod patch;
 mod peer;
 mod places;
 mod probe;
+mod plain_put;
 mod receiver;
 mod remote;
 mod report;

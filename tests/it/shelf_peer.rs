@@ -14,6 +14,8 @@ pub enum Flavour {
     Sabre,
     /// Announces `PATCH` and appends whatever comes, wherever it belongs.
     Liar,
+    /// Knows `PUT`, `GET` and `HEAD` and nothing else; what is cut stays as it is.
+    Plain,
 }
 
 /// What happened and what is held.
@@ -28,6 +30,12 @@ pub struct Desk {
     pub lose: HashMap<String, u32>,
     /// Whether the next file that is asked for by `GET` is shown with a byte turned round.
     pub damage: bool,
+    /// What every `PUT` is refused with.
+    pub refuse: Option<u16>,
+    /// What `HEAD` is refused with.
+    pub blind: Option<u16>,
+    /// Shown with every file, whatever it holds.
+    pub repr_digest: Option<String>,
 }
 
 pub struct Peer {
@@ -124,6 +132,10 @@ fn act(desk: &mut Desk, flavour: Flavour, asked: &Asked) -> Option<Reply> {
     let Asked { method, name, query, fields, body, whole } = *asked;
     let status = |status: u16| Some((status, Vec::new(), Vec::new()));
     match method {
+        "OPTIONS" | "MOVE" | "DELETE" | "PATCH" if flavour == Flavour::Plain => status(405),
+        "HEAD" if desk.blind.is_some() => status(desk.blind.unwrap()),
+        "PUT" if desk.refuse.is_some() => status(desk.refuse.unwrap()),
+        "PUT" if fields.contains_key("if-none-match") && desk.files.contains_key(name) => status(412),
         "OPTIONS" => {
             let dav = if flavour == Flavour::Sabre { "1, 3, sabredav-partialupdate" } else { "1, 2, 3" };
             let allow = "GET,HEAD,PUT,OPTIONS,DELETE,PATCH,PROPFIND,COPY,MOVE".to_string();
@@ -139,7 +151,9 @@ fn act(desk: &mut Desk, flavour: Flavour, asked: &Asked) -> Option<Reply> {
             if method == "GET" && std::mem::take(&mut desk.damage) {
                 file[0] ^= 0xFF;
             }
-            Some(shown(&file, fields.get("range")))
+            let mut reply = shown(&file, fields.get("range"));
+            reply.1.extend(desk.repr_digest.iter().map(|value| ("repr-digest", value.clone())));
+            Some(reply)
         }
         "PUT" => {
             match whole || flavour != Flavour::Dufs {

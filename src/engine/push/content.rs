@@ -3,7 +3,7 @@
 
 use super::keeper::Keeper;
 use super::local::{Beside, ChunkDigests};
-use super::{Step, Upload};
+use super::{MOST_DIFFERENT, Step, Upload};
 use crate::byteset::ByteSet;
 use crate::chunk::ByteRange;
 use crate::digest::Digest;
@@ -99,7 +99,7 @@ impl Upload<'_> {
                 compared += 1;
                 continue;
             }
-            self.round("the server shows other bytes than were sent")?;
+            self.wanting(MOST_DIFFERENT, "the server shows other bytes than were sent")?;
             self.voice.warn("a sample of what the server holds is not what was sent; its chunk is sent again");
             let chunks = ByteRange::new(layout.index_of(range.start), layout.index_of(range.end - 1) + 1);
             (chunks.start..chunks.end).for_each(|index| drop(self.ledger.forget(layout.range(index))));

@@ -57,6 +57,8 @@ const SMALL: u64 = 8 << 20;
 const TINY: u64 = 1 << 20;
 /// An upload that is begun anew, or found wanting at its end, so often without a byte in between will not succeed.
 const MOST_ROUNDS: u32 = 5;
+/// A whole that was sent so often and is still another one at the remote will not become the right one.
+const MOST_DIFFERENT: u32 = 2;
 
 /// What all uploads of a run share.
 #[derive(Clone)]
@@ -232,6 +234,8 @@ struct Upload<'a> {
     declined: u32,
     /// Whether the user knows that the record cannot be written.
     unsaved: bool,
+    /// How often the whole was found wanting at its end.
+    wanted: u32,
     /// Samples of what the remote holds that were compared with the source.
     sampled: u32,
     /// Whether parts were made smaller because larger ones were refused, and none has passed since.
@@ -272,6 +276,7 @@ impl<'a> Upload<'a> {
             doubt: false,
             declined: 0,
             unsaved: false,
+            wanted: 0,
             sampled: 0,
             smaller: false,
             job,
@@ -304,7 +309,8 @@ impl<'a> Upload<'a> {
 
     fn hash_if_small(&mut self) -> Result<(), Fault> {
         let plain = self.job.digest == Some(Algorithm::Crc64Nvme);
-        if self.source.length() > SMALL || self.remote.identify().is_none() || plain {
+        let compared = self.remote.identify().is_some() || self.remote.may_show_digest();
+        if self.source.length() > SMALL || !compared || plain {
             return Ok(());
         }
         let mut hashers = [Algorithm::Md5, Algorithm::Sha256].map(crate::digest::Hasher::new);
@@ -435,12 +441,12 @@ impl<'a> Upload<'a> {
             Closed::Taken(fault) => Err(self.name_taken(fault).kept("the server keeps the upload whole")),
             Closed::Gone => Ok(Step::Anew(self.gone())),
             Closed::Missing(missing) => {
-                self.round("the server misses bytes that it said it had")?;
+                self.wanting(MOST_ROUNDS, "the server misses bytes that it said it had")?;
                 missing.runs().for_each(|run| drop(self.ledger.forget(run)));
                 self.ask_again().await
             }
             Closed::Suspect(_) => {
-                self.round("the server finds that the whole does not fit its digest")?;
+                self.wanting(MOST_DIFFERENT, "the server finds that the whole does not fit its digest")?;
                 self.voice.warn("the whole did not fit its digest at the server; every chunk is compared");
                 self.record.stamp = None;
                 self.ask_again().await
@@ -493,6 +499,16 @@ impl<'a> Upload<'a> {
             self.record.stamp = Some(self.source.stamp().clone());
         }
         Ok(Step::Open)
+    }
+
+    /// Counts ends at which the whole was found wanting, of which `most` are borne: bytes that move in between are no
+    /// progress when they lead to the same end.
+    fn wanting(&mut self, most: u32, why: &str) -> Result<(), Fault> {
+        self.wanted += 1;
+        match self.wanted > most {
+            true => Err(Fault::new(Kind::Integrity, format!("{why}, again and again"))),
+            false => Ok(()),
+        }
     }
 
     /// Counts rounds in which nothing moved.

@@ -310,6 +310,10 @@ impl Remote for Pieces {
         }
     }
 
+    fn may_show_digest(&self) -> bool {
+        true
+    }
+
     fn prepare(&self) -> Session {
         let session = Session::default().with("protocol", self.protocol()).with("way", self.way.name());
         session.with("key", crate::disk::token())

@@ -282,6 +282,10 @@ impl Remote for Put {
         ))
     }
 
+    fn may_show_digest(&self) -> bool {
+        true
+    }
+
     fn prepare(&self) -> Session {
         let way = if self.moves { MOVED } else { IN_PLACE };
         Session::default().with("protocol", super::PUT).with("way", way).with("key", crate::disk::token())
