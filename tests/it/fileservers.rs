@@ -361,7 +361,17 @@ fn copyparty_wants_its_password() {
     let server = Server::start(&world.beside("copyparty.log"), |address| {
         let mut command = Command::new(&program);
         let volume = format!("{}::rwmd,me", root.display());
-        command.args(["-i", "127.0.0.1", "-p", &address.port().to_string(), "-a", "me:secret", "-v", &volume, "--hist"]);
+        command.args([
+            "-i",
+            "127.0.0.1",
+            "-p",
+            &address.port().to_string(),
+            "-a",
+            "me:secret",
+            "-v",
+            &volume,
+            "--hist",
+        ]);
         command.arg(world.beside("copyparty-hist")).env("HOME", world.home()).current_dir(world.home());
         command
     });

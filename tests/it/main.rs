@@ -33,8 +33,8 @@ mod patch;
 #[allow(dead_code)]
 mod peer;
 mod places;
-mod probe;
 mod plain_put;
+mod probe;
 mod receiver;
 mod remote;
 mod report;
