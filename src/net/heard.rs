@@ -81,9 +81,13 @@ fn capabilities(text: &str) -> String {
     if !text.contains('/') {
         return text.to_string();
     }
-    let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
-    let parts: Vec<&str> = path.split('/').map(|part| if secret(part) { "***" } else { part }).collect();
-    query.map_or(parts.join("/"), |query| format!("{}?{query}", parts.join("/")))
+    // A field may hold several, parted by blanks.
+    let one = |text: &str| {
+        let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
+        let parts: Vec<&str> = path.split('/').map(|part| if secret(part) { "***" } else { part }).collect();
+        query.map_or(parts.join("/"), |query| format!("{}?{query}", parts.join("/")))
+    };
+    text.split(' ').map(one).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -98,6 +102,10 @@ mod tests {
         headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer hush"));
         headers.insert(SET_COOKIE, HeaderValue::from_static("id=hush; Path=/"));
         headers.insert(LOCATION, HeaderValue::from_static("/up/0123456789abcdef0123456789abcdef?sig=hush"));
+        headers.insert(
+            "upload-concat",
+            HeaderValue::from_static("final;/u/0123456789abcdef00ff1 /u/0123456789abcdef00ff2"),
+        );
         headers.insert(ETAG, HeaderValue::from_static("\"v1\""));
         let mut own = HeaderValue::from_static("hush");
         own.set_sensitive(true);

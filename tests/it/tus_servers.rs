@@ -202,12 +202,15 @@ fn killed_and_resumed(world: &World, tus: &Tus, round: u64) {
     let content = Content::random(77 + round, SIZE);
     content.write_to(&world.path("big.bin"));
     let name = format!("killed-{round}");
-    let mut run = tus.upload(world, &name, &["--limit-rate", RATE]).start();
+    let mut run = tus.upload(world, &name, &["--limit-rate", RATE, "-vv"]).start();
     let seen = run.wait_for_progress(10 * MIB);
     let ended = run.kill();
     let sent = last_progress(&ended).unwrap_or(seen)["run"].as_u64().unwrap();
-    secret(world, &ended);
-    let ended = world.onward(["resume", "--progress", "json", "big.bin"]).run();
+    let parts = secret(world, &ended);
+    let ended = world.onward(["resume", "--progress", "json", "-vv", "big.bin"]).run();
+    for part in &parts {
+        ended.never_says(part);
+    }
     tus.arrived(world, &name, &content, &ended);
     let (resumed, moved) = (ended.event("resumed"), ended.event("done")["moved"].as_u64().unwrap());
     assert!(resumed["offset"].as_u64().unwrap() >= MIB, "{}", ended.story());
@@ -222,8 +225,9 @@ fn last_progress(ended: &Ended) -> Option<Value> {
     lines.find(|event| event["event"] == "progress")
 }
 
-/// The URLs of the unfinished upload are in the record, which nobody else may read, and nowhere else.
-fn secret(world: &World, ended: &Ended) {
+/// The URLs of the unfinished upload are in the record, which nobody else may read, and nowhere else. Gives what no
+/// later run may say either.
+fn secret(world: &World, ended: &Ended) -> Vec<String> {
     use std::os::unix::fs::PermissionsExt;
     let sidecar = world.names().into_iter().find(|name| name.ends_with(".partial.toml")).expect("no record was left");
     assert_eq!(std::fs::metadata(world.path(&sidecar)).unwrap().permissions().mode() & 0o777, 0o600);
@@ -238,6 +242,8 @@ fn secret(world: &World, ended: &Ended) {
         ended.never_says(id);
         world.onward(["status", "--json"]).run().never_says(id);
     }
+    let id = |part: &toml::Value| part.as_str().unwrap().rsplit('/').next().unwrap().to_string();
+    parts.iter().map(id).collect()
 }
 
 /// Stopped by Ctrl-C the server keeps what it has; cancelled it does not.
