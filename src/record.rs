@@ -138,6 +138,8 @@ pub struct Record {
     pub kind: Kind,
     /// The remote place as the user gave it, before redirects, secrets masked.
     pub url: String,
+    /// Other places of the same content (download), secrets masked.
+    pub mirrors: Vec<String>,
     /// What must be given again to go on: `header:NAME`, `token`, `user`, `url`.
     pub needs: Vec<String>,
     /// The final name (download, receive) or the source's (upload): the sidecar's own name without its suffix.
@@ -212,6 +214,8 @@ struct Text {
     version: i64,
     kind: Kind,
     url: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    mirrors: Vec<String>,
     #[serde(default)]
     needs: Vec<String>,
     file: String,
@@ -289,6 +293,7 @@ impl Record {
         Self {
             kind,
             url: url.into(),
+            mirrors: Vec::new(),
             needs: Vec::new(),
             file: file.into(),
             length: None,
@@ -366,6 +371,7 @@ impl Record {
             version: VERSION,
             kind: self.kind,
             url: self.url.clone(),
+            mirrors: self.mirrors.clone(),
             needs: self.needs.clone(),
             file: self.file.clone(),
             length: self.length,
@@ -474,6 +480,7 @@ impl Text {
         if record.done_sums.len() as u64 > record.done.len() {
             return Err(damaged("it has more hashes than chunks"));
         }
+        record.mirrors = self.mirrors;
         record.needs = self.needs;
         record.if_exists = self.if_exists;
         record.identity = match self.identity {
@@ -556,6 +563,7 @@ mod tests {
     fn sample() -> Record {
         let mut record = Record::new(Kind::Download, "https://example.org/big.iso", "big.iso", 10);
         record.length = Some(1005);
+        record.mirrors = vec!["https://example.net/big.iso".into()];
         record.done = IndexSet::parse("0-2,9").unwrap();
         record.done_sums = vec![1, 2, 3, u64::MAX];
         record.within =

@@ -41,6 +41,10 @@ pub struct Download {
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub chunk_size: Option<u64>,
 
+    /// Another URL of the same file, used beside the first once it is shown to be the same; repeatable (one file only)
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub mirror: Vec<String>,
+
     /// How much to fetch ahead, in memory, of what reads a pipe (`-o -`, a FIFO) [default: 64M]
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub buffer: Option<u64>,

@@ -26,6 +26,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use url::Url;
 
 /// Transfers under way at once, small ones included.
 const AT_ONCE: usize = 16;
@@ -100,6 +101,7 @@ async fn one(
     needs.extend(mask::has_secret(&url).then(|| "url".to_string()));
     let shown = net::shown(&url);
     let name = filename::of_url(&url);
+    let mirrors = mirrors(settings, fetch, &net)?;
     let source = source(Http::new(net, url, access), settings, fetch, (file, tools));
     let target = target(settings, fetch);
     if settings.dry_run {
@@ -109,6 +111,7 @@ async fn one(
         let order = pour::Order {
             file,
             source,
+            mirrors,
             into: is_stdout(path).then(report::data_out).transpose()?,
             path: path.clone(),
             url: shown,
@@ -130,6 +133,7 @@ async fn one(
     let order = pull::Order {
         file,
         source,
+        mirrors,
         url: shown,
         needs,
         name: target.as_ref().map_or(name, |path| disk::shown(Path::new(path.file_name().unwrap_or_default()))),
@@ -165,6 +169,19 @@ fn existing(settings: &config::Download, fetch: &Fetch, target: Option<&Path>) -
 
 fn is_one_file(a: &Path, b: &Path) -> bool {
     std::fs::canonicalize(a).is_ok_and(|a| std::fs::canonicalize(b).is_ok_and(|b| a == b))
+}
+
+/// The mirrors of a file. What the user gave for the URL itself goes to no other origin.
+fn mirrors(settings: &config::Download, fetch: &Fetch, net: &Rc<Net>) -> Result<Vec<Rc<dyn Source>>, Fault> {
+    let mirror = |url: &Url| {
+        let mut own = url.clone();
+        let access = match net::same_origin(url, &fetch.url) {
+            true => link::access(&settings.link, &mut own)?,
+            false => link::access(&link::elsewhere(&settings.link), &mut own)?,
+        };
+        Ok(Rc::new(Http::new(net.clone(), own, access)) as Rc<dyn Source>)
+    };
+    fetch.mirrors.iter().map(mirror).collect()
 }
 
 /// Where it goes, if that was said.

@@ -15,6 +15,7 @@ use crate::net;
 use crate::record::{Existing, IfExists, Kind, Record};
 use crate::remote::Manner;
 use crate::report::{NO_FILE, Report};
+use crate::wire::mask;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use url::Url;
@@ -140,6 +141,7 @@ impl Plan {
         match record.kind {
             Kind::Download => {
                 self.download.files.push(Fetch {
+                    mirrors: mirrors(record),
                     url,
                     masked: settings.url.is_none() && record.needs.iter().any(|need| need == "url"),
                     output: Some(one.file()),
@@ -156,6 +158,12 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// The record's mirrors, but for those that need a secret, which no record holds.
+fn mirrors(record: &Record) -> Vec<Url> {
+    let whole = record.mirrors.iter().filter_map(|text| parse_url(text).ok());
+    whole.filter(|url| !mask::has_secret(url)).collect()
 }
 
 /// Whether `--trust` names this record, its data file or its file.

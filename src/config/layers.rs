@@ -192,8 +192,10 @@ impl<'a> Layers<'a> {
         }
         let checksum = flags.checksum.as_deref().map(parse_checksum).transpose()?;
         let existing = existing(flags.overwrite, flags.no_clobber);
+        let mirrors = flags.mirror.iter().map(|text| parse_url(text)).collect::<Result<Vec<_>, _>>()?;
         let fetch = |url| Fetch {
             url,
+            mirrors: mirrors.clone(),
             masked: false,
             output: output.clone(),
             checksum: checksum.clone(),
@@ -404,11 +406,17 @@ fn fits_together(flags: &cli::Download, several: bool) -> Result<(), Fault> {
     if several && flags.url_command.is_some() {
         return Err(usage("--url-command belongs to one file, and there is more than one URL"));
     }
+    if several && !flags.mirror.is_empty() {
+        return Err(usage("--mirror belongs to one file, and there is more than one URL"));
+    }
     if several && flags.checksum.is_some() {
         return Err(usage("--checksum belongs to one file, and there is more than one URL"));
     }
     if flags.output.as_deref() == Some(Path::new("-")) && (flags.dir.is_some() || flags.remote_time) {
         return Err(usage("-o - writes to stdout, which has neither a folder nor a time"));
+    }
+    if flags.output.as_deref() == Some(Path::new("-")) && flags.adopt.is_some() {
+        return Err(usage("-o - writes to stdout, and what --adopt names would not be in it"));
     }
     if several && flags.adopt.is_some() {
         return Err(usage("--adopt belongs to one file, and there is more than one URL"));

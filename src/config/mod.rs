@@ -163,6 +163,8 @@ pub type UrlCommand = Option<Secret>;
 pub struct Fetch {
     /// From where: `http` or `https`.
     pub url: Url,
+    /// Where else the same is to be had.
+    pub mirrors: Vec<Url>,
     /// Whether a secret of the URL is masked, so that it cannot be asked.
     pub masked: bool,
     /// The file to write, where it was named; not yet joined to a folder.

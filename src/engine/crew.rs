@@ -1,27 +1,22 @@
-//! The connections of one download: each takes a claim, asks for its bytes, and writes them where they belong. Which
-//! bytes an answer holds was settled by the source; whether they are of the right content is settled here, for every
-//! answer.
+//! The connections of one download: each takes a claim, asks its supplier for the bytes, and puts them where they
+//! belong. Which bytes an answer holds was settled by the source; whether they are of the right content, by the supplier.
 
 use super::meter::Meter;
 use super::pace::Pace;
 use super::sink::{Outlet, Sink};
 use super::spans::{Claim, ClaimId, Spans};
+use super::supplier::{Reply, Supplier};
 use crate::chunk::ByteRange;
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::fault::{Fault, Kind};
-use crate::record::Validator;
-use crate::source::{Answer, Ask, Body, Head, Source};
+use crate::source::{Body, Source};
 use crate::units;
-use crate::wire::validator::{Form, Likeness, best_form, compare};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-
-/// At most this many bytes are asked for again to be compared.
-const PROBE: u64 = 64 << 10;
 
 /// Why a connection has nothing more to do.
 #[derive(Debug)]
@@ -38,8 +33,12 @@ pub enum End {
 
 /// What the connections of one download share.
 pub struct Crew {
-    /// Where bytes come from.
-    pub source: Rc<dyn Source>,
+    /// Where bytes come from: the URL itself first, then its mirrors.
+    pub suppliers: Vec<Rc<Supplier>>,
+    /// Which of them the content is known by.
+    pub main: usize,
+    /// What the content is said to hash to.
+    pub digests: Vec<Digest>,
     /// Where they go.
     pub sink: Sink,
     /// What is missing.
@@ -48,46 +47,31 @@ pub struct Crew {
     pub meter: RefCell<Meter>,
     /// The rate limit.
     pub pace: Pace,
-    /// What the content is called.
-    pub kept: Validator,
-    /// How further ranges are asked for: without a condition, as long as the answers say what they are of.
-    condition: Cell<Form>,
-    /// Whether an answer came without the validators that the content had before.
-    mute: Cell<bool>,
-    /// Whether answers do not say that they are of the same content: then bytes are compared.
-    doubtful: Cell<bool>,
     /// Bytes of the file that are there.
     pub done: Cell<u64>,
     /// Connections that are receiving.
     pub busy: Cell<u32>,
-    /// Whether this remote has answered with a range at all: then a whole file means that it did not like the
-    /// condition, else that it knows no ranges.
-    pub ranged: Cell<bool>,
-    /// How many bytes to ask for at once.
-    pub want: Cell<u64>,
     /// There may be more to do than a moment ago.
     pub news: Notify,
     /// Connections slower than this are replaced.
     pub least: Least,
     /// The claims' outlets: whoever cuts a claim shrinks its outlet.
-    outlets: RefCell<HashMap<ClaimId, Rc<RefCell<Outlet>>>>,
+    outlets: RefCell<HashMap<ClaimId, Way>>,
 }
 
-/// An answer under way that fits its claim.
-struct Reply {
-    body: Box<dyn Body>,
-    /// Bytes of it that are here already.
-    ready: Option<Bytes>,
-    end: u64,
-    /// What these very bytes are said to hash to, and the hash so far.
-    digest: Option<(Digest, Hasher)>,
+/// The way in of one claim's bytes.
+#[derive(Clone)]
+struct Way {
+    outlet: Rc<RefCell<Outlet>>,
+    /// Somebody else has fetched what it still lacked.
+    overtaken: Rc<Notify>,
 }
 
 /// A claim that is given back when its connection ends, however it ends.
 struct Held<'a> {
     crew: &'a Crew,
     id: ClaimId,
-    outlet: Rc<RefCell<Outlet>>,
+    way: Way,
 }
 
 impl Drop for Held<'_> {
@@ -114,10 +98,10 @@ impl Drop for Busy<'_> {
 }
 
 impl Crew {
-    /// A crew for what `spans` says is missing in `sink` of the content that is called `kept`.
+    /// A crew for what `spans` says is missing in `sink` of the content that is known by the `main` of `suppliers`.
     pub fn new(
-        source: Rc<dyn Source>,
-        kept: Validator,
+        suppliers: Vec<Rc<Supplier>>,
+        main: usize,
         sink: Sink,
         spans: Spans,
         meter: Meter,
@@ -125,34 +109,39 @@ impl Crew {
     ) -> Self {
         let (pace, least) = tools;
         let done = sink.done();
+        suppliers.iter().for_each(|supplier| supplier.want.set(sink.chunk_size()));
         Self {
-            source,
-            kept,
-            ranged: Cell::new(false),
-            want: Cell::new(sink.chunk_size()),
+            suppliers,
+            main,
+            digests: Vec::new(),
             news: Notify::new(),
             least,
             sink,
             spans: RefCell::new(spans),
             meter: RefCell::new(meter),
             pace,
-            condition: Cell::new(Form::Bare),
-            mute: Cell::new(false),
-            doubtful: Cell::new(false),
             done: Cell::new(done),
             busy: Cell::new(0),
             outlets: RefCell::default(),
         }
     }
 
+    /// The supplier that the content is known by.
+    pub fn main(&self) -> &Supplier {
+        &self.suppliers[self.main]
+    }
+
     /// The life of one connection. `first` is an answer that is already open, from its first byte on.
-    pub async fn work(self: Rc<Self>, first: Option<(ByteRange, Box<dyn Body>)>) -> End {
-        let _busy = Busy::new(&self.busy);
+    pub async fn work(self: Rc<Self>, by: Rc<Supplier>, first: Option<(ByteRange, Box<dyn Body>)>) -> End {
+        let _busy = (Busy::new(&self.busy), Busy::new(&by.busy));
         let mut first = first;
+        if let Err(end) = by.prove(&self).await {
+            return end;
+        }
         loop {
             let claim = match &first {
                 Some((range, _)) => self.spans.borrow_mut().take_open(range.len()),
-                None => self.spans.borrow_mut().take(self.want.get(), self.sink.chunk_size()),
+                None => self.spans.borrow_mut().take(by.want.get(), self.sink.chunk_size()),
             };
             let Some(claim) = claim else { return End::Idle };
             let held = match self.hold(claim) {
@@ -161,15 +150,15 @@ impl Crew {
             };
             let reply = match first.take() {
                 Some((range, body)) => Ok(Reply { body, ready: None, end: range.end, digest: None }),
-                None => self.ask(&held, claim.range).await,
+                None => by.ask(&self, claim.range, || self.end_of(&held, claim.range)).await,
             };
             let outcome = match reply {
-                Ok(reply) => self.copy(&held, reply).await.map_err(End::Fault),
+                Ok(reply) => self.copy(&by, &held, reply).await.map_err(End::Fault),
                 Err(end) => Err(end),
             };
             drop(held);
             let outcome = match outcome {
-                Ok(Some(wrong)) => self.take_back(wrong).await.map_err(End::Fault),
+                Ok(Some(wrong)) => self.take_back(&by, wrong).await.map_err(End::Fault),
                 Ok(None) => Ok(()),
                 Err(end) => Err(end),
             };
@@ -179,167 +168,91 @@ impl Crew {
         }
     }
 
-    /// Whether another connection would find something to do.
-    pub fn has_work(&self) -> bool {
-        self.spans.borrow().has_work(self.want.get(), self.sink.chunk_size())
+    /// Whether another connection to `by` would find something to do.
+    pub fn has_work(&self, by: &Supplier) -> bool {
+        self.spans.borrow().has_work(by.want.get(), self.sink.chunk_size())
+    }
+
+    fn end_of(&self, held: &Held<'_>, range: ByteRange) -> u64 {
+        self.spans.borrow().end_of(held.id).unwrap_or(range.end)
+    }
+
+    /// A second request for what a claim still lacks. All of it is fetched before anything of it is put in; whoever is
+    /// first wins, and what the other has is dropped.
+    pub async fn hedge(self: Rc<Self>, by: Rc<Supplier>, slow: ClaimId) -> End {
+        let _busy = (Busy::new(&self.busy), Busy::new(&by.busy));
+        match self.overtake(&by, slow).await {
+            Ok(()) => End::Idle,
+            Err(end) => end,
+        }
+    }
+
+    async fn overtake(&self, by: &Supplier, slow: ClaimId) -> Result<(), End> {
+        by.prove(self).await?;
+        let way = self.outlets.borrow().get(&slow).cloned();
+        let Some(way) = way else { return Ok(()) };
+        let lacks = || {
+            let outlet = way.outlet.borrow();
+            ByteRange::new(outlet.at(), outlet.end())
+        };
+        let range = lacks();
+        let mut reply = by.ask(self, range, || range.end).await?;
+        let mut got = BytesMut::new();
+        while (got.len() as u64) < range.len().min(reply.end.saturating_sub(range.start)) && !lacks().is_empty() {
+            let next = match reply.ready.take() {
+                Some(bytes) => Some(bytes),
+                None => reply.body.next().await.map_err(End::Fault)?,
+            };
+            let Some(bytes) = next else { break };
+            self.meter.borrow_mut().moved(bytes.len() as u64);
+            by.meter.borrow_mut().moved(bytes.len() as u64);
+            let wait = self.pace.pass(bytes.len());
+            got.extend_from_slice(&bytes);
+            tokio::time::sleep(wait).await;
+        }
+        let rest = lacks();
+        let mut got = got.freeze();
+        if rest.is_empty() || got.len() as u64 != range.len() || !self.outlets.borrow().contains_key(&slow) {
+            return Ok(());
+        }
+        let Some(claim) = self.spans.borrow_mut().overtake(slow, rest.start) else { return Ok(()) };
+        let held = self.hold(claim).map_err(End::Fault)?;
+        way.overtaken.notify_one();
+        let mine = got.split_off(usize::try_from(claim.range.start - range.start).unwrap_or(got.len()));
+        self.put(&held, mine).map_err(End::Fault)
     }
 
     fn hold(&self, claim: Claim) -> Result<Held<'_>, Fault> {
         if let Some((victim, end)) = claim.cut
-            && let Some(outlet) = self.outlets.borrow().get(&victim)
+            && let Some(way) = self.outlets.borrow().get(&victim)
         {
-            outlet.borrow_mut().shrink(end);
+            way.outlet.borrow_mut().shrink(end);
         }
         let Some(outlet) = self.sink.outlet(claim.range) else {
             self.spans.borrow_mut().release(claim.id);
             return Err(Fault::new(Kind::Other, format!("bytes {:?} were claimed twice", claim.range)));
         };
-        let outlet = Rc::new(RefCell::new(outlet));
-        self.outlets.borrow_mut().insert(claim.id, outlet.clone());
-        Ok(Held { crew: self, id: claim.id, outlet })
-    }
-
-    /// Asks for the bytes of a claim until an answer fits.
-    ///
-    /// No condition goes with the request: every answer is compared with the record anyway, and a server that answers
-    /// a condition with the whole file, though nothing has changed, would cost that answer. Only where answers do not
-    /// say what they are of is the server held to a condition, down the ladder of those it honours.
-    async fn ask(&self, held: &Held<'_>, range: ByteRange) -> Result<Reply, End> {
-        loop {
-            let form = best_form(&self.kept, self.condition.get());
-            let end = self.spans.borrow().end_of(held.id).unwrap_or(range.end);
-            let kept = Some(self.kept.clone()).filter(|_| form != Form::Bare);
-            let here = self.overlap(range);
-            let from = range.start - here.len() as u64;
-            let ask = Ask { kept, form, alone: true, ..Ask::range(from, Some(end)) };
-            match self.source.ask(ask).await.map_err(End::Fault)? {
-                Answer::Part { head, end, body } => {
-                    let sure = self.check(&head)?;
-                    if self.wants_condition(&head.validator) {
-                        continue;
-                    }
-                    self.ranged.set(true);
-                    let offer = head.body_digests.into_iter().next().map(|offer| offer.digest);
-                    let digest = offer.map(|digest| (digest.clone(), Hasher::new(digest.algorithm)));
-                    let mut reply = Reply { body, ready: None, end, digest };
-                    self.agrees(&mut reply, &here).await?;
-                    if !sure && !self.doubtful.replace(true) {
-                        self.probe(range).await?;
-                    }
-                    return Ok(reply);
-                }
-                Answer::Whole { head, .. } => {
-                    self.check(&head)?;
-                    match next_form(form).filter(|_| self.ranged.get()) {
-                        Some(next) => self.condition.set(next),
-                        None => return Err(End::NoRanges("it answers ranges with the whole file".into())),
-                    }
-                }
-                Answer::Beyond { head } => match (head.total, self.sink.length()) {
-                    (Some(now), Some(length)) if now != length => {
-                        return Err(End::Changed(format!("its length was {length} bytes and is {now} now")));
-                    }
-                    _ => return Err(End::NoRanges("it denies bytes that it has announced".into())),
-                },
-                Answer::Unfit { why } => return Err(End::NoRanges(why)),
-                Answer::Unchanged => return Err(End::NoRanges("it answered 304 to a range".into())),
-            }
-        }
-    }
-
-    /// The bytes before a range to ask for again with it, where only bytes tell whether it is still the same content:
-    /// what is here of them, few beside the range itself.
-    fn overlap(&self, range: ByteRange) -> Vec<u8> {
-        match self.doubtful.get() {
-            true => self.sink.before(range.start, PROBE.min(range.len() / 16)),
-            false => Vec::new(),
-        }
-    }
-
-    /// Compares the first bytes of an answer with those that are here.
-    async fn agrees(&self, reply: &mut Reply, here: &[u8]) -> Result<(), End> {
-        let mut left = here;
-        while !left.is_empty() {
-            let next = reply.body.next().await.map_err(End::Fault)?;
-            let text = "an answer ended before what was asked for began";
-            let mut bytes = next.ok_or_else(|| End::Fault(Fault::new(Kind::Network, text)))?;
-            self.meter.borrow_mut().moved(bytes.len() as u64);
-            if let Some((_, hash)) = &mut reply.digest {
-                hash.update(&bytes);
-            }
-            let (old, later) = left.split_at(left.len().min(bytes.len()));
-            if bytes.split_to(old.len()) != old {
-                return Err(End::Changed("bytes that are here differ from the remote's".into()));
-            }
-            left = later;
-            reply.ready = Some(bytes).filter(|bytes| !bytes.is_empty());
-        }
-        Ok(())
-    }
-
-    /// Compares the bytes before a range with the remote's, in a request of its own: the answer that gave rise to
-    /// the doubt is open already.
-    async fn probe(&self, range: ByteRange) -> Result<(), End> {
-        let here = self.sink.before(range.start, PROBE.min(range.len() / 16));
-        if here.is_empty() {
-            return Ok(());
-        }
-        let from = range.start - here.len() as u64;
-        let ask = Ask { alone: true, ..Ask::range(from, Some(range.start)) };
-        match self.source.ask(ask).await.map_err(End::Fault)? {
-            Answer::Part { head, end, body } if end == range.start => {
-                self.check(&head)?;
-                self.agrees(&mut Reply { body, ready: None, end, digest: None }, &here).await
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether an answer that calls the content nothing is to be had again under a condition: only then does the
-    /// server itself vouch for it. Once it has been tried, what comes is taken.
-    fn wants_condition(&self, now: &Validator) -> bool {
-        let form = best_form(&self.kept, Form::Tag);
-        let silent = now.etag.is_none() && now.last_modified.is_none();
-        if !silent || form == Form::Bare || self.mute.replace(true) {
-            return false;
-        }
-        self.condition.set(form);
-        true
-    }
-
-    /// Whether an answer is of the content that the record speaks of. `false`: its head does not tell.
-    fn check(&self, head: &Head) -> Result<bool, End> {
-        let length = self.sink.length();
-        match compare(&self.kept, length, &head.validator, head.total) {
-            // A login page has another length or none: nothing about the file itself has changed.
-            Likeness::Different(_) | Likeness::CannotTell if head.html && head.total != length => {
-                Err(End::Fault(Fault::new(Kind::Network, "a web page came where the file was expected")))
-            }
-            Likeness::Different(why) => Err(End::Changed(why)),
-            Likeness::Same => Ok(true),
-            Likeness::CannotTell => Ok(false),
-        }
+        let way = Way { outlet: Rc::new(RefCell::new(outlet)), overtaken: Rc::default() };
+        self.outlets.borrow_mut().insert(claim.id, way.clone());
+        Ok(Held { crew: self, id: claim.id, way })
     }
 
     /// Bytes that are not what their own answer says: they are missing again, and this connection is to blame.
-    async fn take_back(&self, wrong: ByteRange) -> Result<(), Fault> {
+    async fn take_back(&self, by: &Supplier, wrong: ByteRange) -> Result<(), Fault> {
         let gone = self.sink.take_back(wrong).await?;
         self.spans.borrow_mut().add(&gone);
         self.done.set(self.done.get().saturating_sub(gone.len()));
-        Err(Fault::new(
-            Kind::Network,
-            format!("{} sent bytes that do not match its Content-Digest", self.source.host()),
-        ))
+        Err(Fault::new(Kind::Network, format!("{} sent bytes that do not match its Content-Digest", by.source.host())))
     }
 
     /// Moves the bytes of an answer into the claim, as far as both reach. Gives back the bytes that turned out not
     /// to be what the answer says of itself.
-    async fn copy(&self, held: &Held<'_>, mut reply: Reply) -> Result<Option<ByteRange>, Fault> {
-        let start = held.outlet.borrow().at();
+    async fn copy(&self, by: &Supplier, held: &Held<'_>, mut reply: Reply) -> Result<Option<ByteRange>, Fault> {
+        let start = held.way.outlet.borrow().at();
         let mut slow = Slow::new(self.least, Instant::now());
         loop {
             let (at, end) = {
-                let outlet = held.outlet.borrow();
+                let outlet = held.way.outlet.borrow();
                 (outlet.at(), outlet.end())
             };
             if at >= end.min(reply.end) {
@@ -355,8 +268,14 @@ impl Crew {
             let bytes = match reply.ready.take() {
                 Some(bytes) => bytes,
                 None => {
-                    let Some(bytes) = reply.body.next().await? else { return Ok(None) };
+                    let next = tokio::select! {
+                        biased;
+                        next = reply.body.next() => next?,
+                        () = held.way.overtaken.notified() => return Ok(None),
+                    };
+                    let Some(bytes) = next else { return Ok(None) };
                     self.meter.borrow_mut().moved(bytes.len() as u64);
+                    by.meter.borrow_mut().moved(bytes.len() as u64);
                     if let Some((_, hash)) = &mut reply.digest {
                         hash.update(&bytes);
                     }
@@ -365,7 +284,7 @@ impl Crew {
             };
             let came = bytes.len();
             self.put(held, bytes)?;
-            slow.moved(came, Instant::now(), &self.source.host())?;
+            slow.moved(came, Instant::now(), &*by.source)?;
             let wait = self.pace.pass(came);
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
@@ -374,7 +293,7 @@ impl Crew {
     }
 
     fn put(&self, held: &Held<'_>, mut bytes: Bytes) -> Result<(), Fault> {
-        let mut outlet = held.outlet.borrow_mut();
+        let mut outlet = held.way.outlet.borrow_mut();
         // The claim may have been cut while these bytes were on their way: what is behind the cut is another's.
         bytes.truncate(usize::try_from(outlet.end() - outlet.at()).unwrap_or(usize::MAX));
         let mine = bytes.len() as u64;
@@ -401,7 +320,7 @@ impl Slow {
         Self { least, since: now, moved: 0 }
     }
 
-    fn moved(&mut self, bytes: usize, now: Instant, host: &str) -> Result<(), Fault> {
+    fn moved(&mut self, bytes: usize, now: Instant, source: &dyn Source) -> Result<(), Fault> {
         let Some((least, over)) = self.least else { return Ok(()) };
         self.moved += bytes as u64;
         let elapsed = now.saturating_duration_since(self.since);
@@ -409,20 +328,12 @@ impl Slow {
             return Ok(());
         }
         if (self.moved as f64) < least as f64 * elapsed.as_secs_f64() {
+            let host = source.host();
             let text =
                 format!("{host} was slower than {} for {}", units::bytes_per_second(least), units::period(elapsed));
             return Err(Fault::new(Kind::Network, text));
         }
         (self.since, self.moved) = (now, 0);
         Ok(())
-    }
-}
-
-/// The form to try when a server answers this one with the whole file though nothing has changed.
-pub fn next_form(form: Form) -> Option<Form> {
-    match form {
-        Form::Tag => Some(Form::Date),
-        Form::Date => Some(Form::Bare),
-        Form::Bare => None,
     }
 }

@@ -1,12 +1,14 @@
 //! Leading a crew: how many connections there are just now, what becomes of one that fails, and when all is done.
 
-use super::adapt::{Adapt, Sample};
+use super::adapt::{Adapt, MOST, Sample};
 use super::cpu_time;
 use super::crew::{Crew, End};
+use super::hedge::Watch;
 use super::outlook::{self, Outlook};
 use super::pull::{Tools, interrupted};
 use super::retry::{Backoff, Next, Pause, jitter};
 use super::sink::Sink;
+use super::supplier::Supplier;
 use crate::byteset::ByteSet;
 use crate::chunk::ByteRange;
 use crate::event::{Event, FileId};
@@ -23,15 +25,53 @@ const BEAT: Duration = Duration::from_millis(50);
 /// Claims are of about this much work for one connection, in seconds.
 const CLAIM: f64 = 3.0;
 
-/// How the crew is led just now.
-struct Course {
-    adapt: Adapt,
+/// What is known of one supplier just now.
+struct Seat {
     backoff: Backoff,
     /// No new connection before this is over.
     pause: Option<Pause>,
-    outlook: Outlook,
-    /// Bytes that had moved when a connection last failed.
+    /// Bytes it had given when a connection last failed.
     moved: u64,
+    /// Nothing more is asked of it.
+    gone: bool,
+}
+
+/// How the crew is led just now.
+struct Course {
+    adapt: Adapt,
+    seats: Vec<Seat>,
+    watch: Watch,
+    outlook: Outlook,
+}
+
+/// The connections at work: each ends with the number of its supplier.
+type Hands = JoinSet<(usize, End)>;
+
+impl Course {
+    fn live(&self) -> usize {
+        self.seats.iter().filter(|seat| !seat.gone).count()
+    }
+
+    /// Whether nobody but this seat is left.
+    fn is_last(&self, seat: usize) -> bool {
+        self.seats.iter().enumerate().all(|(other, it)| other == seat || it.gone)
+    }
+
+    /// How many connections there should be: one to each supplier at least, unless the user has said a number.
+    fn wanted(&self, fixed: bool) -> usize {
+        let wanted = self.adapt.wanted() as usize;
+        if fixed { wanted } else { wanted.max(self.live()) }
+    }
+
+    /// The supplier to ask next: the one with the fewest connections of those that may be asked and for whom there is
+    /// work.
+    fn next_seat(&self, crew: &Crew) -> Option<usize> {
+        let free = |seat: &usize| {
+            let it = &self.seats[*seat];
+            !it.gone && it.pause.is_none() && crew.has_work(&crew.suppliers[*seat])
+        };
+        (0..self.seats.len()).filter(free).min_by_key(|seat| crew.suppliers[*seat].busy.get())
+    }
 }
 
 /// Who leads.
@@ -51,36 +91,24 @@ impl Lead<'_> {
 
     /// Leads the connections until nothing is missing; when it returns, none of them is left.
     pub async fn run(&self, crew: &Rc<Crew>, form: Form, first: (ByteRange, Box<dyn Body>)) -> Result<End, Fault> {
-        let mut hands: JoinSet<End> = JoinSet::new();
+        let mut hands = Hands::new();
         let ended = self.hands(crew, &mut hands, form, first).await;
         hands.shutdown().await;
+        self.tell_shares(crew);
         ended
-    }
-
-    /// How to begin with `host`.
-    fn course(&self, host: &str) -> Course {
-        let known = self.tools.hosts.get(host);
-        let (allowed, helped) = known.map_or((None, None), |known| (known.connections, known.helped));
-        Course {
-            adapt: Adapt::new(self.connections, allowed, helped),
-            backoff: Backoff::new(self.tools.policy),
-            pause: None,
-            outlook: Outlook::default(),
-            moved: 0,
-        }
     }
 
     async fn hands(
         &self,
         crew: &Rc<Crew>,
-        hands: &mut JoinSet<End>,
+        hands: &mut Hands,
         form: Form,
         first: (ByteRange, Box<dyn Body>),
     ) -> Result<End, Fault> {
         let begun = Instant::now();
         let cpu = cpu_time();
-        let host = crew.source.host();
-        let mut course = self.course(&host);
+        let host = crew.main().source.host();
+        let mut course = self.course(crew, &host);
         let mut proof: JoinSet<Result<ByteSet, Fault>> = JoinSet::new();
         if let Sink::File(file) = &crew.sink
             && file.needs_proof()
@@ -88,7 +116,7 @@ impl Lead<'_> {
             let file = file.clone();
             proof.spawn_local(async move { file.prove().await });
         }
-        hands.spawn_local(crew.clone().work(Some(first).filter(|(range, _)| !range.is_empty())));
+        spawn(crew, hands, crew.main, Some(first).filter(|(range, _)| !range.is_empty()));
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -96,7 +124,9 @@ impl Lead<'_> {
                 () = self.tools.stop.wait() => return Err(interrupted()),
                 Some(proven) = proof.join_next() => self.proven(crew, proven)?,
                 Some(end) = hands.join_next() => {
-                    if let Some(end) = self.hand_ended(crew, &mut course, end, hands.len())? {
+                    let (seat, end) = end
+                        .map_err(|e| Fault::new(Kind::Other, format!("a connection's task ended early: {e}")))?;
+                    if let Some(end) = self.hand_ended(crew, &mut course, (seat, end), hands.len())? {
                         return Ok(end);
                     }
                 }
@@ -111,6 +141,7 @@ impl Lead<'_> {
                     course.adapt.look(sample);
                     self.wait_on(&mut course);
                     self.progress(crew);
+                    self.hedge(crew, &mut course, hands);
                 }
                 () = crew.news.notified() => {}
             }
@@ -121,24 +152,60 @@ impl Lead<'_> {
                 self.progress(crew);
                 return Ok(End::Idle);
             }
-            while course.pause.is_none() && hands.len() < course.adapt.wanted() as usize && crew.has_work() {
-                hands.spawn_local(crew.clone().work(None));
+            while hands.len() < course.wanted(self.connections.is_some())
+                && let Some(seat) = course.next_seat(crew)
+            {
+                spawn(crew, hands, seat, None);
                 tokio::task::yield_now().await;
             }
         }
     }
 
+    /// How to begin with the suppliers, of which `host` is the first.
+    fn course(&self, crew: &Crew, host: &str) -> Course {
+        let known = self.tools.hosts.get(host);
+        let (allowed, helped) = known.map_or((None, None), |known| (known.connections, known.helped));
+        let seat = || Seat { backoff: Backoff::new(self.tools.policy), pause: None, moved: 0, gone: false };
+        Course {
+            adapt: Adapt::new(self.connections, allowed, helped),
+            seats: crew.suppliers.iter().map(|_| seat()).collect(),
+            watch: Watch::default(),
+            outlook: Outlook::default(),
+        }
+    }
+
+    /// Has the slowest of the last claims fetched a second time, where that is worth it and nobody else has work.
+    fn hedge(&self, crew: &Rc<Crew>, course: &mut Course, hands: &mut Hands) {
+        let most = self.connections.map_or(MOST, |fixed| fixed.min(MOST)) as usize;
+        let paused = course.seats.iter().any(|seat| seat.pause.is_some());
+        // Under the user's own limit every claim is slow.
+        let idle =
+            self.tools.pace.rate().is_none() && !paused && hands.len() < most && course.next_seat(crew).is_none();
+        let slow = {
+            let spans = crew.spans.borrow();
+            course.watch.look(Instant::now(), spans.claims(), spans.worth_cutting(), idle)
+        };
+        let Some(slow) = slow else { return };
+        let live = (0..course.seats.len()).filter(|seat| !course.seats[*seat].gone);
+        let Some(seat) = live.min_by_key(|seat| crew.suppliers[*seat].busy.get()) else { return };
+        self.tell(Event::Detail { text: "the last bytes are slow: they are asked for a second time".into() });
+        let (crew, by) = (crew.clone(), crew.suppliers[seat].clone());
+        hands.spawn_local(async move { (seat, crew.hedge(by, slow).await) });
+    }
+
     /// Looks whether a wait is over.
     fn wait_on(&self, course: &mut Course) {
-        let Some(pause) = &mut course.pause else { return };
-        if pause.left(&course.outlook.scene()).is_some() {
-            return;
+        for seat in &mut course.seats {
+            let Some(pause) = &mut seat.pause else { continue };
+            if pause.left(&course.outlook.scene()).is_some() {
+                continue;
+            }
+            if let Some(change) = pause.change() {
+                seat.backoff.progress();
+                self.tell(Event::Detail { text: outlook::told(change).into() });
+            }
+            seat.pause = None;
         }
-        if let Some(change) = pause.change() {
-            course.backoff.progress();
-            self.tell(Event::Detail { text: outlook::told(change).into() });
-        }
-        course.pause = None;
     }
 
     /// A connection ended while `others` work on. `Some`: so does the whole crew, in this way.
@@ -146,45 +213,74 @@ impl Lead<'_> {
         &self,
         crew: &Crew,
         course: &mut Course,
-        end: Result<End, tokio::task::JoinError>,
+        (seat, end): (usize, End),
         others: usize,
     ) -> Result<Option<End>, Fault> {
+        let alone = crew.suppliers[seat].busy.get() == 0;
         match end {
-            Ok(End::Idle) => {}
-            Ok(End::Fault(fault)) => {
-                let moved = crew.meter.borrow().run();
+            End::Idle => {}
+            End::Fault(fault) => {
+                let moved = crew.suppliers[seat].meter.borrow().run();
                 let fault = if moved > 0 { fault.after_bytes() } else { fault };
-                if moved > course.moved {
-                    course.backoff.progress();
+                if moved > course.seats[seat].moved {
+                    course.seats[seat].backoff.progress();
                 }
-                course.moved = moved;
-                course.pause = Some(self.after(fault, course, others)?);
+                course.seats[seat].moved = moved;
+                course.seats[seat].pause = self.after(crew, fault, course, seat, (others, alone))?;
             }
-            Ok(End::NoRanges(_)) if others > 0 => course.adapt.refused(1),
-            Ok(end) => return Ok(Some(end)),
-            Err(e) => return Err(Fault::new(Kind::Other, format!("a connection's task ended early: {e}"))),
+            End::NoRanges(_) if !alone => course.adapt.refused(1),
+            // A mirror is not what the file is known by.
+            End::Changed(why) | End::NoRanges(why) if seat != 0 && seat != crew.main => {
+                self.drop_seat(crew, course, seat, &why);
+            }
+            end => return Ok(Some(end)),
         }
         Ok(None)
     }
 
-    /// What to do after a connection failed while `others` work on: the wait before a new one is opened.
-    fn after(&self, fault: Fault, course: &mut Course, others: usize) -> Result<Pause, Fault> {
+    fn drop_seat(&self, crew: &Crew, course: &mut Course, seat: usize, why: &str) {
+        if !std::mem::replace(&mut course.seats[seat].gone, true) {
+            let place = crew.suppliers[seat].source.shown();
+            self.tell(Event::Warning { text: format!("{place} is not used any more: {why}") });
+        }
+    }
+
+    /// What to do after a connection failed while `others` work on, none of them with the same supplier where it is
+    /// `alone`: the wait before a new one is opened to it.
+    fn after(
+        &self,
+        crew: &Crew,
+        fault: Fault,
+        course: &mut Course,
+        seat: usize,
+        (others, alone): (usize, bool),
+    ) -> Result<Option<Pause>, Fault> {
         if matches!(fault.kind, Kind::Local | Kind::Held | Kind::Integrity | Kind::Usage) {
             return Err(fault);
         }
-        if others > 0 {
+        if !alone {
             // Too many for this host, or one bad connection: the others go on.
-            if fault.kind != Kind::Network || fault.what.starts_with("cannot connect") {
+            if course.live() == 1 && (fault.kind != Kind::Network || fault.what.starts_with("cannot connect")) {
                 course.adapt.refused(others as u32);
             }
             self.tell(Event::Detail { text: format!("one connection less: {fault}") });
             let wait = fault.wait.unwrap_or(Duration::from_secs(1));
-            return Ok(Pause::new(wait, fault.wait, course.outlook.scene()));
+            return Ok(Some(Pause::new(wait, fault.wait, course.outlook.scene())));
         }
-        let Next::Wait(wait) = course.backoff.after(&fault, jitter()) else { return Err(fault) };
-        let asked = fault.wait;
-        self.tell(Event::Retry { error: fault, wait, attempt: course.backoff.failed() });
-        Ok(Pause::new(wait, asked, course.outlook.scene()))
+        let wait = match course.seats[seat].backoff.after(&fault, jitter()) {
+            Next::Wait(wait) => wait,
+            Next::Stop if course.is_last(seat) => return Err(fault),
+            Next::Stop => {
+                self.drop_seat(crew, course, seat, &fault.what);
+                return Ok(None);
+            }
+        };
+        let (attempt, asked) = (course.seats[seat].backoff.failed(), fault.wait);
+        match others {
+            0 => self.tell(Event::Retry { error: fault, wait, attempt }),
+            _ => self.tell(Event::Detail { text: format!("one place less for a while: {fault}") }),
+        }
+        Ok(Some(Pause::new(wait, asked, course.outlook.scene())))
     }
 
     fn proven(&self, crew: &Crew, proven: Result<Result<ByteSet, Fault>, tokio::task::JoinError>) -> Result<(), Fault> {
@@ -207,9 +303,34 @@ impl Lead<'_> {
         }
         let connections = crew.busy.get();
         let progress = meter.progress(now, connections);
-        let claim = (progress.rate as f64 * CLAIM / f64::from(connections.max(1))) as u64;
-        crew.want.set(claim.clamp(crew.sink.chunk_size(), 1 << 30));
         drop(meter);
+        for supplier in &crew.suppliers {
+            // Alone, it gives all there is, and what an earlier answer gave counts too.
+            let rate = match crew.suppliers.len() {
+                1 => progress.rate,
+                _ => supplier.meter.borrow_mut().rate(now),
+            };
+            let claim = (rate as f64 * CLAIM / f64::from(supplier.busy.get().max(1))) as u64;
+            supplier.want.set(claim.clamp(crew.sink.chunk_size(), 1 << 30));
+        }
         self.tell(Event::Progress(progress));
     }
+
+    /// Says what each supplier gave, where there were several.
+    fn tell_shares(&self, crew: &Crew) {
+        if crew.suppliers.len() < 2 {
+            return;
+        }
+        let share = |supplier: &Rc<Supplier>| {
+            format!("{} gave {}", supplier.source.shown(), units::bytes(supplier.meter.borrow().run()))
+        };
+        let shares: Vec<String> = crew.suppliers.iter().map(share).collect();
+        self.tell(Event::Detail { text: shares.join(", ") });
+    }
+}
+
+/// Opens one more connection to a supplier.
+fn spawn(crew: &Rc<Crew>, hands: &mut Hands, seat: usize, first: Option<(ByteRange, Box<dyn Body>)>) {
+    let (crew, by) = (crew.clone(), crew.suppliers[seat].clone());
+    hands.spawn_local(async move { (seat, crew.work(by, first).await) });
 }

@@ -2,6 +2,7 @@
 pub mod adapt;
 mod crew;
 mod drain;
+mod hedge;
 mod lead;
 pub mod meter;
 mod outlook;
@@ -17,6 +18,7 @@ mod sink;
 pub mod spans;
 mod stop;
 mod stream;
+mod supplier;
 
 pub use stop::Stop;
 

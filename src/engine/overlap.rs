@@ -54,7 +54,7 @@ fn probes(runs: &[ByteRange], mut random: impl FnMut() -> u64) -> Vec<ByteRange>
 }
 
 /// The remote's bytes of a range; `None` when it does not send that range.
-async fn fetch(source: &dyn Source, range: ByteRange) -> Result<Option<Vec<u8>>, Fault> {
+pub async fn fetch(source: &dyn Source, range: ByteRange) -> Result<Option<Vec<u8>>, Fault> {
     let mut bytes = Vec::new();
     while (bytes.len() as u64) < range.len() {
         let from = range.start + bytes.len() as u64;

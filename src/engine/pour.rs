@@ -15,6 +15,7 @@ use super::pull::{Tools, digests_wanted, interrupted};
 use super::retry::{Backoff, Next, jitter};
 use super::sink::Sink;
 use super::spans::Spans;
+use super::supplier::Supplier;
 use crate::chunk::{ByteRange, DEFAULT_CHUNK};
 use crate::digest::{Digest, RunningCrc};
 use crate::disk;
@@ -38,6 +39,8 @@ pub struct Order {
     pub file: FileId,
     /// From where.
     pub source: Rc<dyn Source>,
+    /// Where else the same is said to be had.
+    pub mirrors: Vec<Rc<dyn Source>>,
     /// What it is written to; `None` opens the path.
     pub into: Option<File>,
     /// The path; `-` is stdout.
@@ -194,8 +197,11 @@ impl Pour<'_> {
         let sink = Sink::Pipe(pipe.clone(), self.order.chunk_size.unwrap_or(DEFAULT_CHUNK).max(1));
         let meter = Meter::new(Instant::now(), 0, Some(length));
         let tools = (self.tools.pace.clone(), self.tools.least);
-        let crew = Rc::new(Crew::new(self.order.source.clone(), kept, sink, spans, meter, tools));
-        crew.ranged.set(true);
+        let mut suppliers = vec![Supplier::known(self.order.source.clone(), kept, true)];
+        suppliers.extend(self.order.mirrors.iter().map(|mirror| Supplier::other(mirror.clone())));
+        let mut crew = Crew::new(suppliers, 0, sink, spans, meter, tools);
+        crew.digests = self.wanted.iter().map(|(digest, _)| digest.clone()).collect();
+        let crew = Rc::new(crew);
         let lead = Lead { tools: self.tools, file: self.order.file, connections: self.order.connections };
         let ended = {
             let leading = lead.run(&crew, Form::Tag, (ByteRange::new(0, end), body));

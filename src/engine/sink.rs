@@ -102,6 +102,22 @@ impl Sink {
         }
     }
 
+    /// The bytes that can be read again.
+    pub fn known(&self) -> Vec<ByteRange> {
+        match self {
+            Self::File(file) => file.held().runs().collect(),
+            Self::Pipe(..) => Vec::new(),
+        }
+    }
+
+    /// The bytes of a range, where they are here.
+    pub fn read(&self, range: ByteRange) -> Option<Vec<u8>> {
+        let Self::File(file) = self else { return None };
+        let mut bytes = vec![0; usize::try_from(range.len()).ok()?];
+        let here = file.held().contains(range) && file.read_at(&mut bytes, range.start).is_ok();
+        here.then_some(bytes)
+    }
+
     /// How many bytes of the content are there or have gone out.
     pub fn done(&self) -> u64 {
         match self {

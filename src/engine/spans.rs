@@ -78,7 +78,7 @@ impl Spans {
     }
 
     /// A claim with less than this left is not cut, in bytes.
-    fn worth_cutting(&self) -> u64 {
+    pub fn worth_cutting(&self) -> u64 {
         self.window.map_or(WORTH_CUTTING, |window| WORTH_CUTTING.min((window.size / 4).max(1)))
     }
 
@@ -179,6 +179,22 @@ impl Spans {
         if let Some(claim) = self.claims.iter_mut().find(|(at, _)| *at == id) {
             claim.1 = range;
         }
+    }
+
+    /// What a claim lacks from `at` on becomes a claim of its own.
+    pub fn overtake(&mut self, id: ClaimId, at: u64) -> Option<Claim> {
+        let (_, slow) = self.claims.iter().copied().find(|(own, _)| *own == id)?;
+        let range = ByteRange::new(at.max(slow.start), slow.end);
+        if range.is_empty() {
+            return None;
+        }
+        self.set(id, ByteRange::new(slow.start, range.start));
+        Some(self.claim(range, Some((id, range.start))))
+    }
+
+    /// The claims that are out, with what they still lack.
+    pub fn claims(&self) -> &[(ClaimId, ByteRange)] {
+        &self.claims
     }
 
     /// Where a claim ends now.

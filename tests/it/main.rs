@@ -10,6 +10,7 @@ mod crash;
 mod download;
 mod download_attacks;
 mod download_faults;
+mod download_mirrors;
 mod download_pipe;
 mod download_sidecar;
 mod expired_links;

@@ -10,11 +10,12 @@ use crate::engine::retry::Backoff;
 use crate::engine::sink::Sink;
 use crate::engine::spans::Spans;
 use crate::engine::stream::{self, Streamed};
+use crate::engine::supplier::Supplier;
 use crate::event::Event;
 use crate::fault::{Fault, Kind};
 use crate::partial::PartialFile;
 use crate::plan::{Now, Plan, plan};
-use crate::source::{Answer, Ask};
+use crate::source::{Answer, Ask, Source};
 use crate::units;
 use std::rc::Rc;
 use std::time::Instant;
@@ -37,10 +38,11 @@ impl Transfer<'_> {
             spans.stay_within(FRONT);
         }
         let meter = Meter::new(Instant::now(), file.held().len(), Some(length));
-        let (kept, sink) = (file.record().validator, Sink::File(file.clone()));
         let tools = (self.tools.pace.clone(), self.tools.least);
-        let crew = Rc::new(Crew::new(self.order.source.clone(), kept, sink, spans, meter, tools));
-        crew.ranged.set(opening.ranged);
+        let (suppliers, by) = (self.suppliers(file, &opening), opening.by);
+        let mut crew = Crew::new(suppliers, by, Sink::File(file.clone()), spans, meter, tools);
+        crew.digests = self.digests_wanted(&opening.head).into_iter().map(|(digest, _)| digest).collect();
+        let crew = Rc::new(crew);
         let lead = Lead { tools: self.tools, file: self.order.file, connections: self.order.connections };
         let ended = lead.run(&crew, opening.form, (opening.range, opening.body)).await;
         self.moved += crew.meter.borrow().run();
@@ -54,6 +56,20 @@ impl Transfer<'_> {
             }
             End::Fault(fault) => Err(fault),
         }
+    }
+
+    /// Everywhere the bytes can be had from. Only the place that the answer came from is known to have this content.
+    fn suppliers(&self, file: &PartialFile, opening: &Opening) -> Vec<Rc<Supplier>> {
+        let known = |source: &Rc<dyn Source>| {
+            // What a mirror calls the content is its own affair.
+            let kept = if opening.by == 0 { file.record().validator } else { opening.head.validator.clone() };
+            Supplier::known(source.clone(), kept, opening.ranged)
+        };
+        let each = |(by, source): (usize, &Rc<dyn Source>)| match by == opening.by {
+            true => known(source),
+            false => Supplier::other(source.clone()),
+        };
+        self.places().enumerate().map(each).collect()
     }
 
     /// Fetches the whole in one stream, again and again until one gets through.

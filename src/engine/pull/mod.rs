@@ -25,7 +25,7 @@ use crate::memory::finished::Memory;
 use crate::memory::hosts::Hosts;
 use crate::partial::{PartialFile, Place, Slot};
 use crate::plan::{Now, Plan, plan};
-use crate::record::{Existing, Kind as RecordKind, Record};
+use crate::record::{Existing, Kind as RecordKind, Record, Validator};
 use crate::source::{Body, Head, Source};
 use crate::units;
 use crate::wire::validator::Form;
@@ -52,6 +52,8 @@ pub struct Order {
     pub file: FileId,
     /// From where.
     pub source: Rc<dyn Source>,
+    /// Where else the same is said to be had.
+    pub mirrors: Vec<Rc<dyn Source>>,
     /// The URL as the user gave it, secrets masked: what the record says.
     pub url: String,
     /// What the user must give again to go on.
@@ -108,6 +110,8 @@ pub struct Tools {
 /// An answer that is open, and what it is the answer to.
 struct Opening {
     head: Head,
+    /// Whose answer it is: 0 is the URL itself, then come the mirrors.
+    by: usize,
     /// The bytes its body holds.
     range: ByteRange,
     body: Box<dyn Body>,
@@ -293,17 +297,25 @@ impl Transfer<'_> {
             _ => {}
         }
         let resumes = matches!(verdict, Some(Plan::Resume | Plan::Compare));
+        // What a mirror calls the content is not what the URL itself will call it.
+        let own = if opening.by == 0 { opening.head.validator.clone() } else { Validator::default() };
+        let named = Head { validator: own, ..opening.head.clone() };
         let file = match resumes {
             true => slot.resume()?,
-            false => slot.begin(self.new_record(&opening.head, path))?,
+            false => slot.begin(self.new_record(&named, path))?,
         };
         if resumes {
             self.resumed(&file);
+            if !self.order.mirrors.is_empty() {
+                let mirrors = self.order.mirrors.iter().map(|mirror| mirror.shown()).collect();
+                file.edit(|record| record.mirrors = mirrors);
+            }
         }
         if verdict == Some(Plan::Compare) && opening.ranged {
             // The remote's word does not decide; bytes do.
             let runs: Vec<ByteRange> = file.held().runs().collect();
-            match overlap::compare(&runs, &|buffer, at| file.read_at(buffer, at), &*self.order.source).await? {
+            let source = self.places().nth(opening.by).unwrap_or(&self.order.source);
+            match overlap::compare(&runs, &|buffer, at| file.read_at(buffer, at), &**source).await? {
                 true => self.sampled = !runs.is_empty(),
                 false => {
                     file.keep().await?;
@@ -328,6 +340,11 @@ impl Transfer<'_> {
         self.tell(Event::Resumed { offset: self.already, total: file.length() });
     }
 
+    /// The places to ask: the URL itself, then its mirrors, unless what came of them was wrong once.
+    fn places(&self) -> impl Iterator<Item = &Rc<dyn Source>> {
+        std::iter::once(&self.order.source).chain(self.order.mirrors.iter().filter(|_| !self.wrong_once))
+    }
+
     fn judge(&self, record: &Record, opening: &Opening) -> Option<Plan> {
         let head = &opening.head;
         Some(plan(
@@ -335,7 +352,7 @@ impl Transfer<'_> {
             &Now {
                 validator: head.validator.clone(),
                 length: head.total,
-                same_url: record.url == self.order.url,
+                same_url: opening.by == 0 && record.url == self.order.url,
                 html: head.html,
                 ranged: opening.ranged,
             },
@@ -372,6 +389,7 @@ impl Transfer<'_> {
         let mut record = Record::new(RecordKind::Download, self.order.url.clone(), name, chunk_size);
         record.length = length;
         record.needs = self.order.needs.clone();
+        record.mirrors = self.order.mirrors.iter().map(|mirror| mirror.shown()).collect();
         record.validator = head.validator.clone();
         record.checksum = self.order.checksum.clone();
         record.if_exists = self.order.existing.into();

@@ -4,10 +4,11 @@
 use super::{Opening, Transfer, interrupted, now};
 use crate::chunk::ByteRange;
 use crate::disk;
-use crate::engine::crew::next_form;
 use crate::engine::retry::Backoff;
 use crate::engine::stream;
-use crate::fault::{Fault, Kind};
+use crate::engine::supplier::next_form;
+use crate::event::Event;
+use crate::fault::{Fault, Kind, Verdict};
 use crate::plan::{Plan, plan};
 use crate::record::{Record, Validator};
 use crate::source::{Answer, Ask, Body, Head};
@@ -33,23 +34,36 @@ impl Transfer<'_> {
         self.open(record).await.map(Some)
     }
 
-    /// Asks until an answer is open, by the retry policy.
+    /// Asks until an answer is open, by the retry policy: the URL itself, and where that fails its mirrors.
     pub(super) async fn open(&self, record: Option<&Record>) -> Result<Opening, Fault> {
         let mut backoff = Backoff::new(self.tools.policy);
         loop {
-            let fault = tokio::select! {
-                opened = self.open_once(record) => match opened {
-                    Ok(opening) => return Ok(opening),
-                    Err(fault) => fault,
-                },
-                () = self.tools.stop.wait() => return Err(interrupted()),
-            };
+            let mut fault: Option<Fault> = None;
+            for by in 0..self.places().count() {
+                let worse = tokio::select! {
+                    opened = self.open_once(by, record) => match opened {
+                        Ok(opening) => return Ok(opening),
+                        Err(fault) => fault,
+                    },
+                    () = self.tools.stop.wait() => return Err(interrupted()),
+                };
+                // As long as one of them may come back, waiting is worth it.
+                fault = match fault.take() {
+                    Some(first) if first.verdict() != Verdict::GiveUp || worse.verdict() == Verdict::GiveUp => {
+                        self.tell(Event::Detail { text: worse.what });
+                        Some(first)
+                    }
+                    _ => Some(worse),
+                };
+            }
+            let Some(fault) = fault else { return Err(self.odd(0, Kind::Other, "was not asked")) };
             self.pause(&mut backoff, fault).await?;
         }
     }
 
     /// One answer, from the first missing byte on where the remote allows it.
-    pub(super) async fn open_once(&self, record: Option<&Record>) -> Result<Opening, Fault> {
+    async fn open_once(&self, by: usize, record: Option<&Record>) -> Result<Opening, Fault> {
+        let source = self.places().nth(by).unwrap_or(&self.order.source);
         let held = record.map(|record| record.held(disk::boot_id())).unwrap_or_default();
         let end = record.and_then(|record| record.length);
         let gap = held.missing(ByteRange::new(0, end.unwrap_or(stream::NO_END))).next().unwrap_or_default();
@@ -68,11 +82,14 @@ impl Transfer<'_> {
             let ask = Ask { from, end: end_asked, kept: kept.clone(), form, ..Ask::whole() };
             let whole = |head: Head, body, form| {
                 let range = ByteRange::new(0, head.total.unwrap_or(stream::NO_END));
-                Opening { head, range, body, ranged: false, form }
+                Opening { head, by, range, body, ranged: false, form }
             };
-            match self.order.source.ask(ask).await? {
+            let answer = source.ask(ask).await?;
+            self.fits(by, end, &answer)?;
+            match answer {
                 Answer::Part { head, end, body } => {
-                    return Ok(Opening { head, range: ByteRange::new(gap.start, end), body, ranged: true, form });
+                    let range = ByteRange::new(gap.start, end);
+                    return Ok(Opening { head, by, range, body, ranged: true, form });
                 }
                 Answer::Whole { head, body } => {
                     // Bytes of this file came from here before: a web page in its place may pass.
@@ -98,6 +115,7 @@ impl Transfer<'_> {
                 {
                     return Ok(Opening {
                         head,
+                        by,
                         range: ByteRange::default(),
                         body: Box::new(Nothing),
                         ranged: true,
@@ -106,18 +124,30 @@ impl Transfer<'_> {
                 }
                 Answer::Beyond { .. } | Answer::Unfit { .. } if from.is_some() => from = None,
                 Answer::Beyond { .. } => {
-                    return Err(self.odd(Kind::Other, "denies a range that was not asked for"));
+                    return Err(self.odd(by, Kind::Other, "denies a range that was not asked for"));
                 }
-                Answer::Unchanged => return Err(self.odd(Kind::Network, "answered 304 out of place")),
+                Answer::Unchanged => return Err(self.odd(by, Kind::Network, "answered 304 out of place")),
                 Answer::Unfit { why } => {
-                    return Err(self.odd(Kind::Other, &format!("cannot be downloaded from: {why}")));
+                    return Err(self.odd(by, Kind::Other, &format!("cannot be downloaded from: {why}")));
                 }
             }
         }
     }
 
-    fn odd(&self, kind: Kind, what: &str) -> Fault {
-        Fault::new(kind, format!("{} {what}", self.order.source.host()))
+    /// A mirror of another length than the record's is none; that of the URL itself is a change.
+    fn fits(&self, by: usize, length: Option<u64>, answer: &Answer) -> Result<(), Fault> {
+        let (Answer::Part { head, .. } | Answer::Whole { head, .. } | Answer::Beyond { head }) = answer else {
+            return Ok(());
+        };
+        match (by, head.total, length) {
+            (1.., Some(now), Some(length)) if now != length => Err(self.odd(by, Kind::Other, "has another length")),
+            _ => Ok(()),
+        }
+    }
+
+    fn odd(&self, by: usize, kind: Kind, what: &str) -> Fault {
+        let source = self.places().nth(by).unwrap_or(&self.order.source);
+        Fault::new(kind, format!("{} {what}", source.host()))
     }
 }
 

@@ -115,7 +115,9 @@ pub fn heads() -> Vec<Fault> {
             s.when(first(), so_that(|_, a| a.headers.push(("Content-Length".into(), "7".into()))));
         })
         .both(CHEAP),
-        fault("a length that is no number", |s| s.when(first(), field("Content-Length", "many"))).both(CHEAP),
+        // What the kernel took of an answer that is dropped at its head depends on who is faster.
+        fault("a length that is no number", |s| s.when(first(), field("Content-Length", "many")))
+            .both(Must::Finish(230)),
         fault("a length beside chunks", |s| {
             s.when(first(), chunked());
             s.when(first(), field("Content-Length", "7"));
