@@ -121,13 +121,7 @@ async fn one(
             buffer: settings.buffer,
             chunk_size: settings.work.chunk_size,
         };
-        return match pour(tools, order).await? {
-            Poured::Done(outcome) => Ok(Some(outcome)),
-            Poured::ReaderGone => {
-                reader_gone();
-                Ok(None)
-            }
-        };
+        return poured(tools, order).await;
     }
     let existing = existing(settings, fetch, target.as_deref());
     let order = pull::Order {
@@ -169,6 +163,16 @@ fn existing(settings: &config::Download, fetch: &Fetch, target: Option<&Path>) -
 
 fn is_one_file(a: &Path, b: &Path) -> bool {
     std::fs::canonicalize(a).is_ok_and(|a| std::fs::canonicalize(b).is_ok_and(|b| a == b))
+}
+
+async fn poured(tools: &Tools, order: pour::Order) -> Result<Option<Outcome>, Fault> {
+    match pour(tools, order).await? {
+        Poured::Done(outcome) => Ok(Some(outcome)),
+        Poured::ReaderGone => {
+            reader_gone();
+            Ok(None)
+        }
+    }
 }
 
 /// The mirrors of a file. What the user gave for the URL itself goes to no other origin.

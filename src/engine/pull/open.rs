@@ -67,12 +67,8 @@ impl Transfer<'_> {
         let held = record.map(|record| record.held(disk::boot_id())).unwrap_or_default();
         let end = record.and_then(|record| record.length);
         let gap = held.missing(ByteRange::new(0, end.unwrap_or(stream::NO_END))).next().unwrap_or_default();
-        // What another place called the content is no condition for this one.
-        let kept = record.map(|record| match record.url == self.order.url {
-            true => record.validator.clone(),
-            false => Validator::default(),
-        });
-        let usual = self.tools.hosts.get(&self.order.source.host()).map_or(Form::Tag, |host| host.form);
+        let kept = self.condition(by, record);
+        let usual = self.tools.hosts.get(&source.host()).map_or(Form::Tag, |host| host.form);
         let mut form = kept.as_ref().map_or(usual, |kept| best_form(kept, usual));
         let mut from = Some(gap.start);
         loop {
@@ -113,14 +109,8 @@ impl Transfer<'_> {
                     if (head.total == Some(0) && gap.start == 0)
                         || (head.total.is_some() && end.is_some() && head.total != end) =>
                 {
-                    return Ok(Opening {
-                        head,
-                        by,
-                        range: ByteRange::default(),
-                        body: Box::new(Nothing),
-                        ranged: true,
-                        form,
-                    });
+                    let range = ByteRange::default();
+                    return Ok(Opening { head, by, range, body: Box::new(Nothing), ranged: true, form });
                 }
                 Answer::Beyond { .. } | Answer::Unfit { .. } if from.is_some() => from = None,
                 Answer::Beyond { .. } => {
@@ -132,6 +122,14 @@ impl Transfer<'_> {
                 }
             }
         }
+    }
+
+    /// What another place called the content is no condition for this one.
+    fn condition(&self, by: usize, record: Option<&Record>) -> Option<Validator> {
+        record.map(|record| match by == 0 && record.url == self.order.url {
+            true => record.validator.clone(),
+            false => Validator::default(),
+        })
     }
 
     /// A mirror of another length than the record's is none; that of the URL itself is a change.
