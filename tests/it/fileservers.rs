@@ -346,7 +346,8 @@ fn copyparty_is_killed_and_started_anew() {
     run.wait_for_progress(8 * MIB);
     server.kill();
     run.wait_for("retry");
-    server.again(party(&program, &world, &root, server.address()));
+    let address = server.address();
+    server.again(|| party(&program, &world, &root, address));
     let ended = run.wait();
     ended.exits(0);
     same(&root.join("f"), &content);

@@ -73,13 +73,20 @@ impl Server {
         panic!("the server does not start:\n{}", std::fs::read_to_string(log).unwrap_or_default());
     }
 
-    /// Starts `command` for the address of a server that was killed. Nobody else gets that port: what the kernel picks
-    /// for others it does not pick again so soon.
-    pub fn again(&mut self, mut command: Command) {
-        let file = std::fs::File::options().append(true).open(&self.log).unwrap();
-        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
-        self.process = command.spawn().unwrap();
-        assert!(accepts(self.address, &mut self.process), "the server does not start again");
+    /// Starts what `command` makes at the address of a server that was killed. For a moment the port may be somebody's
+    /// outgoing connection: it is tried again.
+    pub fn again(&mut self, command: impl Fn() -> Command) {
+        for _ in 0..20 {
+            let file = std::fs::File::options().append(true).open(&self.log).unwrap();
+            let mut command = command();
+            command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+            self.process = command.spawn().unwrap();
+            if accepts(self.address, &mut self.process) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        panic!("the server does not start again");
     }
 
     pub fn address(&self) -> SocketAddr {
