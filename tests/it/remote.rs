@@ -2,6 +2,7 @@
 //! adds one [`Target`] and one test.
 
 use crate::fileservers;
+use crate::forms::page::{Act, Asked, Page, json};
 use crate::peer;
 use crate::receiver::Receiver;
 use crate::shelf_peer::{self, Flavour};
@@ -9,13 +10,15 @@ use crate::world::{Content, World};
 use onward::chunk::{ByteRange, Layout};
 use onward::digest::{Algorithm, Crc, Digest, Hasher};
 use onward::net::{Access, Gauge, Net};
+use onward::remote::dialect::{Given, library};
 use onward::remote::{
     self, Closed, Destination, Held, Manifest, Manner, Order, Part, Protocol, Put, Remote, Remotes, Session, State,
     Wish,
 };
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The chunk size where a protocol leaves a choice.
@@ -48,6 +51,97 @@ trait Target {
     /// The protocol to speak to it, where it speaks several.
     fn protocol(&self) -> Wish {
         Wish::Auto
+    }
+    /// The form dialect that it wants to be talked to in.
+    fn dialect(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// A page that keeps chunks in the way of a form dialect.
+struct Forms {
+    page: Page,
+    dialect: &'static str,
+    files: Arc<Mutex<BTreeMap<String, Kept>>>,
+}
+
+/// One file of such a page: its chunks by their number, and whether the last one has come.
+#[derive(Default)]
+struct Kept {
+    chunks: BTreeMap<u64, Vec<u8>>,
+    complete: bool,
+}
+
+impl Forms {
+    fn new(dialect: &'static str) -> Self {
+        let files: Arc<Mutex<BTreeMap<String, Kept>>> = Arc::default();
+        let shared = files.clone();
+        let page = Page::new(move |asked, _| {
+            let mut files = shared.lock().unwrap();
+            match dialect {
+                "check-file" => Self::check_file(&mut files, asked),
+                "form-sequence" => {
+                    let kept = files.entry(asked.field("fileName")).or_default();
+                    kept.chunks.insert(kept.chunks.len() as u64, asked.file());
+                    kept.complete |= asked.field("isLastChunk") == "1";
+                    Act::Say(200, "text/html", "{\"status\":200}".into())
+                }
+                _ => Self::resumable(&mut files, asked),
+            }
+        });
+        Self { page, dialect, files }
+    }
+
+    fn check_file(files: &mut BTreeMap<String, Kept>, asked: &Asked) -> Act {
+        let index = match asked.call() {
+            "checkFile" => {
+                let kept = files.entry(asked.field("name")).or_default();
+                return match (kept.complete, kept.chunks.len()) {
+                    (true, _) => json(serde_json::json!({"state": 2})),
+                    (_, 0) => json(serde_json::json!({"state": 0})),
+                    (_, count) => json(serde_json::json!({"state": 1, "maxChuck": count - 1})),
+                };
+            }
+            _ => asked.number("chunk"),
+        };
+        let kept = files.entry(asked.field("fileName")).or_default();
+        kept.chunks.insert(index, asked.file());
+        kept.complete |= asked.field("isLastChunk") == "true";
+        json(serde_json::json!({"ret": true, "chunk": index}))
+    }
+
+    fn resumable(files: &mut BTreeMap<String, Kept>, asked: &Asked) -> Act {
+        let kept = files.entry(asked.field("resumableFilename")).or_default();
+        let index = asked.number("resumableChunkNumber");
+        let status = match asked.method.as_str() {
+            "GET" if kept.chunks.contains_key(&index) => 200,
+            "GET" => 404,
+            _ => {
+                kept.chunks.insert(index, asked.file());
+                kept.complete = kept.chunks.len() as u64 == asked.number("resumableTotalChunks");
+                200
+            }
+        };
+        Act::Say(status, "text/plain", String::new())
+    }
+}
+
+impl Target for Forms {
+    fn url(&self, name: &str) -> String {
+        self.page.url(&format!("/up/{name}"))
+    }
+    fn stored(&self, name: &str) -> Option<Vec<u8>> {
+        let files = self.files.lock().unwrap();
+        files.get(name).filter(|kept| kept.complete).map(|kept| kept.chunks.values().flatten().copied().collect())
+    }
+    fn length(&self) -> u64 {
+        8 * CHUNK + 1234
+    }
+    fn compares(&self) -> bool {
+        false
+    }
+    fn dialect(&self) -> Option<&'static str> {
+        Some(self.dialect)
     }
 }
 
@@ -156,7 +250,8 @@ impl<'a> Hand<'a> {
     }
 
     fn manifest(&self) -> Manifest {
-        Manifest { name: self.name.into(), ..Manifest::of(self.layout) }
+        let early = self.remote.habits().early.map(|early| self.content.hashed(early.algorithm));
+        Manifest { name: self.name.into(), early, ..Manifest::of(self.layout) }
     }
 
     async fn open(&mut self) -> State {
@@ -184,6 +279,9 @@ impl<'a> Hand<'a> {
 
     /// The parts that the terms allow: halves of chunks.
     fn parts(&self) -> Vec<ByteRange> {
+        if self.target.dialect().is_some() {
+            return self.whole_chunks();
+        }
         let half =
             (self.layout.chunk_size() / 2).clamp(*self.remote.terms().part.start(), *self.remote.terms().part.end());
         let chunks = self.layout.split(ByteRange::new(0, self.content.len()));
@@ -193,6 +291,16 @@ impl<'a> Hand<'a> {
                 .map(move |at| ByteRange::new(at, at.saturating_add(half).min(chunk.end)))
         };
         chunks.flat_map(halves).collect()
+    }
+
+    /// The chunks of a form: each at once, and a merged tail in the last of them.
+    fn whole_chunks(&self) -> Vec<ByteRange> {
+        let mut chunks: Vec<ByteRange> = self.layout.split(self.layout.whole()).collect();
+        if self.remote.habits().merged && self.content.len() > CHUNK {
+            let tail = chunks.pop().unwrap();
+            chunks.last_mut().unwrap().end = tail.end;
+        }
+        chunks
     }
 
     async fn put(&self, range: ByteRange) -> Put {
@@ -232,7 +340,8 @@ impl<'a> Hand<'a> {
         };
         // A file may be called by its upload's URL.
         let own = self.session.text("upload").is_some_and(|upload| published.place.as_str() == upload);
-        assert!(own || published.place.path().ends_with(self.name), "{}", published.place);
+        let form = self.target.dialect().is_some();
+        assert!(own || form || published.place.path().ends_with(self.name), "{}", published.place);
         assert!(
             self.target.stored(self.name).as_deref() == Some(&self.content.bytes()),
             "{} is not the content",
@@ -251,7 +360,13 @@ async fn connect(target: &dyn Target, name: &str, saved: Option<&Session>) -> Rc
     let url: url::Url = target.url(name).parse().unwrap();
     let base = url.join(".").ok();
     let destination = Destination { url, base, access: Access::default() };
-    let manner = Manner { protocol: target.protocol(), connections: Some(1), ..Manner::default() };
+    let dialect = target.dialect().map(|name| Given {
+        name: name.into(),
+        text: library::text(name).unwrap().into(),
+        embedded: true,
+    });
+    let part = Some(CHUNK).filter(|_| dialect.is_some());
+    let manner = Manner { protocol: target.protocol(), connections: Some(1), dialect, part, ..Manner::default() };
     Remotes::new(Rc::new(Net::new(Default::default())), manner).choose(destination, saved).await.unwrap()
 }
 
@@ -274,6 +389,10 @@ fn conforms(target: &dyn Target) {
         out_of_order(&world, target).await;
         twice(&world, target).await;
         stopped_and_reopened(&world, target).await;
+        if target.dialect().is_some() {
+            // A form has no words for what is missing, and none to be forgotten by.
+            return;
+        }
         a_lying_size(&world, target).await;
         if target.compares() {
             a_wrong_whole(&world, target).await;
@@ -303,6 +422,10 @@ async fn out_of_order(world: &World, target: &dyn Target) {
     if hand.remote.terms().order == Order::Any {
         hand.put_all(&parts).await;
         return hand.arrives().await;
+    }
+    if target.dialect().is_some() {
+        // Who appends does not notice; that nobody sends so is the engine's to see to.
+        return;
     }
     let answer = hand.put(parts[0]).await;
     assert!(matches!(answer, Put::Conflict(_)), "{answer:?}");
@@ -430,6 +553,21 @@ fn the_handshake_with_serve() {
 #[test]
 fn the_handshake_with_a_receiver_written_from_the_document() {
     conforms(&peer::Receiver::honest());
+}
+
+#[test]
+fn check_file_with_a_scripted_page() {
+    conforms(&Forms::new("check-file"));
+}
+
+#[test]
+fn form_sequence_with_a_scripted_page() {
+    conforms(&Forms::new("form-sequence"));
+}
+
+#[test]
+fn resumable_with_a_scripted_page() {
+    conforms(&Forms::new("resumable"));
 }
 
 #[test]

@@ -4,6 +4,6 @@
 mod check_file;
 mod command;
 mod others;
-mod page;
+pub mod page;
 mod real;
 mod sequence;
