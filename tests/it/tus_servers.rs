@@ -251,14 +251,14 @@ fn given_up(world: &World, tus: &Tus) {
     let content = Content::random(5, SIZE);
     content.write_to(&world.path("big.bin"));
     let stop = |at: u64| {
-        let mut run = tus.upload(world, "given-up", &["--limit-rate", RATE, "-v"]).start();
+        let mut run = tus.upload(world, "given-up", &["--limit-rate", "4M", "-v"]).start();
         run.wait_for_progress(at);
         run.signal(Signal::INT);
         run.wait()
     };
-    let ended = stop(6 * MIB);
+    let ended = stop(4 * MIB);
     ended.died_of(Signal::INT).says("the server keeps");
-    let ended = stop(12 * MIB);
+    let ended = stop(8 * MIB);
     assert!(ended.event("resumed")["offset"].as_u64().unwrap() >= MIB, "Ctrl-C destroyed what had arrived");
     world.onward(["cancel", "big.bin"]).run().exits(0);
     world.holds_only(&["big.bin"]);
