@@ -145,6 +145,26 @@ fn killed_at_each_named_point_and_resumed() {
     }
 }
 
+/// A small file has no record in its first half second. A kill then costs that file once more, and what it left at the
+/// server is gone when it expires.
+#[test]
+fn a_small_file_killed_before_its_record_is_harmless() {
+    for point in ["upload-opened", "part-acknowledged"] {
+        let (world, content) = world(900_000);
+        let served = Served::start(&world, &["--expire", "2s"]);
+        upload(&world, &served.url("f"), &[]).crash_at(point).run().died_of(Signal::KILL);
+        let ended = upload(&world, &served.url("f"), &[]).run();
+        ended.exits(0);
+        assert!(moved(&ended) <= content.len(), "{}", ended.story());
+        served.holds("f", &content);
+        world.holds_only(&["big.bin"]);
+        let uploads = served.root.join(".onward/uploads");
+        eventually("the end of what the killed run left", || {
+            (std::fs::read_dir(&uploads).unwrap().count() == 0).then_some(())
+        });
+    }
+}
+
 #[test]
 fn killed_at_random_moments_under_a_rate_limit() {
     let (kills, size) = if long() { (20, 256 * MIB) } else { (4, 40 * MIB) };

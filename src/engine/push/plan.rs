@@ -196,6 +196,11 @@ impl Connections {
         }
     }
 
+    /// Nothing could be sent until `now`: what was measured across that time says nothing of the line.
+    pub fn rested(&mut self, now: Instant) {
+        (self.epoch, self.bytes, self.pieces) = (now, 0, 0);
+    }
+
     /// The server cannot take so many: half of them, for a while.
     pub fn refused(&mut self, now: Instant) {
         self.now = (self.now / 2).max(1);
@@ -309,6 +314,27 @@ mod tests {
         }
         assert_eq!(pieces.size(), LEAST_PIECE);
         assert_eq!(Pieces::new(&terms(), Some(MIB), None).size(), 4 * MIB / 10 / GRAIN * GRAIN);
+    }
+
+    /// A server that is away for a while is not taken for a line that further connections do not help.
+    #[test]
+    fn an_outage_does_not_cost_connections() {
+        let now = Instant::now();
+        let mut connections = Connections::new(None, &terms(), now);
+        let mut at = now;
+        let mut epoch = |connections: &mut Connections, at: &mut Instant, rate: u64| {
+            for _ in 0..EPOCH_PIECES {
+                *at += EPOCH / EPOCH_PIECES;
+                connections.stored(rate, *at, None);
+            }
+        };
+        epoch(&mut connections, &mut at, MIB);
+        epoch(&mut connections, &mut at, 2 * MIB);
+        assert_eq!(connections.now(), 4);
+        at += Duration::from_secs(8);
+        connections.rested(at);
+        epoch(&mut connections, &mut at, 4 * MIB);
+        assert_eq!(connections.now(), 8);
     }
 
     #[test]

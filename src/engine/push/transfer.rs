@@ -357,6 +357,7 @@ impl Upload<'_> {
         }
         self.patience.waited(pause);
         sky.pause = None;
+        sky.connections.rested(Instant::now());
         false
     }
 
