@@ -322,7 +322,7 @@ mod tests {
         let now = Instant::now();
         let mut connections = Connections::new(None, &terms(), now);
         let mut at = now;
-        let mut epoch = |connections: &mut Connections, at: &mut Instant, rate: u64| {
+        let epoch = |connections: &mut Connections, at: &mut Instant, rate: u64| {
             for _ in 0..EPOCH_PIECES {
                 *at += EPOCH / EPOCH_PIECES;
                 connections.stored(rate, *at, None);
