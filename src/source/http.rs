@@ -183,22 +183,22 @@ fn request(url: Url, ask: &Ask) -> Request {
 /// Takes an answer apart.
 fn read(answer: Response, hops: Vec<Hop>, ask: &Ask, at: &At) -> Result<Answer, Fault> {
     let mut head = head(&answer, hops, &at.url);
-    let range = answer.field(CONTENT_RANGE).and_then(ContentRange::parse);
+    let range = list(&answer, CONTENT_RANGE).as_deref().and_then(ContentRange::parse);
     match (answer.status.as_u16(), ask.from, range) {
         (416, _, range) => {
             head.total = range.and_then(|range| range.total());
             Ok(Answer::Beyond { head })
         }
         (304, _, _) if ask.unless.is_some() => Ok(Answer::Unchanged),
-        (206, Some(from), _) => part(answer, head, from, ask),
+        (206, Some(from), range) => part(answer, head, range, from, ask),
         // Some object stores answer a range with 200 and a Content-Range that fits to the byte.
-        (200, Some(from), Some(ContentRange::Part { range, total })) if total != Some(range.len()) => {
-            match answer.field(CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok()) == Some(range.len()) {
-                true => part(answer, head, from, ask),
+        (200, Some(from), Some(said @ ContentRange::Part { range, total })) if total != Some(range.len()) => {
+            match length(&answer) == Some(range.len()) {
+                true => part(answer, head, Some(said), from, ask),
                 false => Ok(Answer::Unfit { why: "it answered a range with the status of the whole".into() }),
             }
         }
-        (200, _, _) => whole(answer, head),
+        (200, _, range) => whole(answer, head, range),
         (status, _, _) => Err(refusal(status, &answer, &at.access)),
     }
 }
@@ -219,21 +219,48 @@ fn head(answer: &Response, hops: Vec<Hop>, url: &Url) -> Head {
 }
 
 fn is_html(answer: &Response) -> bool {
-    answer.field(CONTENT_TYPE).is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("text/html"))
+    is_of_type(answer, "text/html")
 }
 
-/// The content coding that was applied without being asked for.
+fn is_of_type(answer: &Response, start: &str) -> bool {
+    answer.field(CONTENT_TYPE).is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with(start))
+}
+
+/// The `Content-Length` in bytes.
+fn length(answer: &Response) -> Option<u64> {
+    answer.field(CONTENT_LENGTH).and_then(|text| text.parse().ok())
+}
+
+/// All lines of a field as one, in lower case (RFC 9110, section 5.3): the first one alone may not be all it says.
+fn list(answer: &Response, name: HeaderName) -> Option<String> {
+    let lines: Vec<_> =
+        answer.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    (!lines.is_empty()).then(|| lines.join(", ").to_ascii_lowercase())
+}
+
+/// The codings that were applied without being asked for, those of the transfer included: of them only `chunked` is
+/// undone by the time the bytes are here.
 fn coding(answer: &Response) -> Option<String> {
-    let value = answer.field(CONTENT_ENCODING)?.trim().to_ascii_lowercase();
-    (!value.is_empty() && value != "identity").then_some(value)
+    let applied = |name| {
+        let list = list(answer, name).unwrap_or_default();
+        let named = list.split(',').map(str::trim).filter(|coding| !coding.is_empty() && *coding != "identity");
+        named.map(str::to_string).collect::<Vec<_>>()
+    };
+    let (content, transfer) = (applied(CONTENT_ENCODING), applied(TRANSFER_ENCODING));
+    let transfer = if transfer == ["chunked"] { Vec::new() } else { transfer };
+    let all = [content, transfer].concat();
+    (!all.is_empty()).then(|| all.join(", "))
 }
 
-fn part(answer: Response, mut head: Head, from: u64, ask: &Ask) -> Result<Answer, Fault> {
+fn part(answer: Response, mut head: Head, said: Option<ContentRange>, from: u64, ask: &Ask) -> Result<Answer, Fault> {
     let unfit = |why: &str| Ok(Answer::Unfit { why: why.to_string() });
     if coding(&answer).is_some() {
         return unfit("its ranges are of a compressed form of the file");
     }
-    let Some(ContentRange::Part { range, total }) = answer.field(CONTENT_RANGE).and_then(ContentRange::parse) else {
+    if is_of_type(&answer, "multipart/byteranges") {
+        return unfit("it wraps one range as if it were several");
+    }
+    let Some(ContentRange::Part { range, total }) = said else {
         return unfit("it does not say which range it sends");
     };
     if range.start != from || ask.end.is_some_and(|end| range.end > end) {
@@ -243,8 +270,7 @@ fn part(answer: Response, mut head: Head, from: u64, ask: &Ask) -> Result<Answer
         // Whether its end is the file's end, nobody could tell.
         return unfit("it sends a part and does not say of how much");
     }
-    let told = answer.field(CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok());
-    if told.is_some_and(|told| told != range.len()) {
+    if length(&answer).is_some_and(|told| told != range.len()) {
         return unfit("its range and its length contradict each other");
     }
     head.total = total;
@@ -256,16 +282,25 @@ fn part(answer: Response, mut head: Head, from: u64, ask: &Ask) -> Result<Answer
     Ok(Answer::Part { head, end: range.end, body: Box::new(body) })
 }
 
-fn whole(answer: Response, mut head: Head) -> Result<Answer, Fault> {
+fn whole(answer: Response, mut head: Head, said: Option<ContentRange>) -> Result<Answer, Fault> {
     if let Some(coding) = coding(&answer) {
         let text = format!("{} sends the file in the coding {:?}, which was not asked for", host(&answer), coding);
         return Err(Fault::new(Kind::Other, text).hint("another mirror, or the operator, can help"));
     }
     let chunked = answer.headers.contains_key(TRANSFER_ENCODING);
-    let length = answer.field(CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok()).filter(|_| !chunked);
+    let length = length(&answer).filter(|_| !chunked);
+    if let Some(ContentRange::Part { range, total }) = said
+        && (range.start > 0 || total != Some(range.end) || length.is_some_and(|length| length != range.len()))
+    {
+        return Err(no_whole(&answer));
+    }
     head.total = length;
     head.open_ended = length.is_none() && !chunked && answer.version < Version::HTTP_2;
     Ok(Answer::Whole { head, body: Box::new(Incoming { answer, left: length }) })
+}
+
+fn no_whole(answer: &Response) -> Fault {
+    Fault::new(Kind::Other, format!("{} sent a part where the whole was asked for", host(answer)))
 }
 
 /// The fault that a status other than success means.
@@ -277,7 +312,7 @@ fn refusal(status: u16, answer: &Response, access: &Access) -> Fault {
             Kind::Network,
             format!("{} answered 304 to a request that asked for no such thing", host(answer)),
         ),
-        206 => Fault::new(Kind::Other, format!("{} sent a part where the whole was asked for", host(answer))),
+        206 => no_whole(answer),
         204 | 205 => Fault::new(Kind::Network, format!("{text}, which carries no file")),
         _ => Fault::status(status, text),
     };

@@ -9,6 +9,7 @@ mod checksum_file;
 mod crash;
 mod download;
 mod download_attacks;
+mod download_bodies;
 mod download_faults;
 mod download_mirrors;
 mod download_pipe;

@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio_rustls::rustls;
 
 /// What is there under one path.
@@ -169,6 +169,7 @@ impl Answer {
             close: false,
             noise: Noise::default(),
         };
+        answer.set("Date", httpdate::fmt_http_date(SystemTime::now()));
         answer.set("Content-Type", kind);
         answer.set("Content-Length", body.len().to_string());
         answer
@@ -345,7 +346,8 @@ impl Identity {
         Self { cert_pem: made.cert.pem(), key_pem: made.signing_key.serialize_pem() }
     }
 
-    fn config(&self) -> Arc<rustls::ServerConfig> {
+    /// What a server needs to speak TLS under this name.
+    pub fn config(&self) -> Arc<rustls::ServerConfig> {
         use rustls_pki_types::pem::PemObject;
         let cert = rustls_pki_types::CertificateDer::from_pem_slice(self.cert_pem.as_bytes()).unwrap();
         let key = rustls_pki_types::PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).unwrap();

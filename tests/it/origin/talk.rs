@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio_rustls::rustls;
 
 pub(super) fn accept(listener: &TcpListener, shared: &Arc<Shared>, tls: Option<Arc<rustls::ServerConfig>>) {
@@ -147,7 +147,6 @@ impl Talk<'_> {
             return self.send_raw(raw).map(|()| false);
         }
         let mut head = format!("{} {} {}\r\n", answer.version, answer.status, reason(answer.status));
-        head.push_str(&format!("Date: {}\r\n", httpdate::fmt_http_date(SystemTime::now())));
         for (name, value) in &answer.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }

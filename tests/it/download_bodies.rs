@@ -1,0 +1,89 @@
+//! Bodies that are not the file, though their status says so: none of them gets its name, and none of their bytes is
+//! taken for one of the file's.
+
+use crate::download::download;
+use crate::origin::*;
+use crate::world::{Content, World};
+
+const LEN: u64 = 300_000;
+
+/// What a server that only lies in `lie` makes of a download.
+fn ends(content: &Content, lies: Vec<(When, Lie)>, code: i32) {
+    let world = World::new();
+    let origin = Origin::serving(content);
+    for (when, lie) in lies {
+        origin.when(when, lie);
+    }
+    for args in [&[][..], &["-o", "-"]] {
+        let ended = download(&world, &origin.url("/file.bin")).args(args).run();
+        assert_eq!(ended.code(), Some(code), "{}\n{}", ended.story(), origin.story());
+        match (code, args.is_empty()) {
+            (0, true) => world.finished("file.bin", content),
+            (0, false) => assert!(ended.stdout == content.bytes(), "other bytes came out\n{}", origin.story()),
+            (_, true) => assert!(!world.exists("file.bin"), "something has the final name\n{}", origin.story()),
+            (_, false) => assert!(content.bytes().starts_with(&ended.stdout), "other bytes came out"),
+        }
+    }
+}
+
+/// The lines of a list field say it together (RFC 9110, section 5.3); the coding of the transfer makes other bytes, too.
+#[test]
+fn codings_nobody_asked_for() {
+    let content = Content::random(80, LEN);
+    let packed = |fields: &'static [(&'static str, &'static str)]| {
+        so_that(move |_, answer| {
+            answer.unset("Content-Encoding");
+            answer.headers.extend(fields.iter().map(|(name, value)| (name.to_string(), value.to_string())));
+        })
+    };
+    let split = packed(&[("Content-Encoding", "identity"), ("Content-Encoding", "gzip")]);
+    ends(&content, vec![(always(), gzipped()), (always(), split)], 1);
+    let split = packed(&[("Content-Encoding", "identity, GZIP")]);
+    ends(&content, vec![(always(), gzipped()), (always(), split)], 1);
+    // The chunked coding comes on top of it, on a line of its own.
+    let transfer = packed(&[("Transfer-Encoding", "gzip")]);
+    ends(&content, vec![(always(), gzipped()), (always(), transfer), (always(), chunked())], 1);
+    let none = so_that(|_, answer| answer.set("Content-Encoding", "identity, Identity"));
+    ends(&content, vec![(always(), none)], 0);
+}
+
+/// One range in a MIME envelope, with a Content-Range on the outside.
+#[test]
+fn an_envelope_is_no_range() {
+    let content = Content::random(81, LEN);
+    let envelope = so_that(|_, answer| {
+        if answer.status == 206 {
+            answer.content = Content::random(82, answer.content.len());
+            answer.set("Content-Type", "Multipart/ByteRanges; boundary=x");
+        }
+    });
+    ends(&content, vec![(always(), envelope)], 0);
+}
+
+/// 200, and a Content-Range that says that it is not all.
+#[test]
+fn a_part_under_the_status_of_the_whole() {
+    let content = Content::random(83, LEN);
+    for (first, total) in [(0, "*"), (0, "300000"), (500, "1000")] {
+        let part = so_that(move |_, answer| {
+            answer.status = 200;
+            (answer.start, answer.end) = (0, 500);
+            answer.set("Content-Length", "500");
+            answer.set("Content-Range", format!("bytes {first}-{}/{total}", first + 499));
+        });
+        ends(&content, vec![(always(), part)], 1);
+    }
+    let whole = so_that(|_, answer| answer.set("Content-Range", format!("bytes 0-{}/{LEN}", LEN - 1)));
+    ends(&content, vec![(always(), ignore_range()), (always(), whole)], 0);
+}
+
+/// Two lines of Content-Range say nothing.
+#[test]
+fn two_ranges_are_none() {
+    let content = Content::random(84, LEN);
+    let twice = so_that(|_, answer| {
+        let second = answer.headers.iter().find(|(name, _)| name == "Content-Range").cloned();
+        answer.headers.extend(second.map(|(name, _)| (name, "bytes 7-9/10".to_string())));
+    });
+    ends(&content, vec![(always(), twice)], 0);
+}
