@@ -115,6 +115,7 @@ async fn one(
             into: is_stdout(path).then(report::data_out).transpose()?,
             path: path.clone(),
             url: shown,
+            strict: settings.strict,
             checksum: fetch.checksum.clone(),
             checksum_by: fetch.checksum_by.clone(),
             connections: settings.work.connections,

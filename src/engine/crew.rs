@@ -4,18 +4,18 @@
 use super::meter::Meter;
 use super::pace::Pace;
 use super::sink::{Outlet, Sink};
+use super::slow::{Least, Slow};
 use super::spans::{Claim, ClaimId, Spans};
 use super::supplier::{Reply, Supplier};
 use crate::chunk::ByteRange;
 use crate::digest::Digest;
 use crate::fault::{Fault, Kind};
-use crate::source::{Body, Source};
-use crate::units;
+use crate::source::Body;
 use bytes::{Bytes, BytesMut};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// Why a connection has nothing more to do.
@@ -260,9 +260,10 @@ impl Crew {
                     reply.digest.filter(|_| at == reply.end).filter(|(said, hash)| hash.clone().finish() != *said);
                 return Ok(wrong.map(|_| ByteRange::new(start, at)));
             }
+            let asked = Instant::now();
             if self.sink.room(at).await {
                 // Whoever reads the pipe was slow, not the connection.
-                slow = Slow::new(self.least, Instant::now());
+                slow.excuse(asked.elapsed());
                 continue;
             }
             let bytes = match reply.ready.take() {
@@ -284,7 +285,7 @@ impl Crew {
             };
             let came = bytes.len();
             self.put(held, bytes)?;
-            slow.moved(came, Instant::now(), &*by.source)?;
+            slow.moved(came, Instant::now(), || by.source.host())?;
             let wait = self.pace.pass(came);
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
@@ -301,39 +302,6 @@ impl Crew {
         self.spans.borrow_mut().advance(held.id, outlet.at());
         self.done.set(self.done.get() + mine);
         self.meter.borrow_mut().set_done(self.done.get());
-        Ok(())
-    }
-}
-
-/// The slowest a connection may be: bytes a second, over how long.
-pub type Least = Option<(u64, Duration)>;
-
-/// Watches one connection for being slower than it may be.
-struct Slow {
-    least: Least,
-    since: Instant,
-    moved: u64,
-}
-
-impl Slow {
-    fn new(least: Least, now: Instant) -> Self {
-        Self { least, since: now, moved: 0 }
-    }
-
-    fn moved(&mut self, bytes: usize, now: Instant, source: &dyn Source) -> Result<(), Fault> {
-        let Some((least, over)) = self.least else { return Ok(()) };
-        self.moved += bytes as u64;
-        let elapsed = now.saturating_duration_since(self.since);
-        if elapsed < over {
-            return Ok(());
-        }
-        if (self.moved as f64) < least as f64 * elapsed.as_secs_f64() {
-            let host = source.host();
-            let text =
-                format!("{host} was slower than {} for {}", units::bytes_per_second(least), units::period(elapsed));
-            return Err(Fault::new(Kind::Network, text));
-        }
-        (self.since, self.moved) = (now, 0);
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! The end of a pipe: bytes leave in order, are hashed on their way, and cannot be taken back. Writing may block for as
 //! long as the reader likes, so it is done on a thread of its own.
 
+use super::tail::Tail;
 use crate::digest::{Digest, Hasher, RunningCrc};
 use crate::disk;
 use crate::fault::{Fault, Kind};
@@ -39,12 +40,13 @@ pub struct Drain {
     path: PathBuf,
     at: u64,
     sums: Option<Sums>,
+    tail: Tail,
 }
 
 impl Drain {
     /// Bytes go into `into`, which is called `path`.
     pub fn new(into: File, path: &Path) -> Self {
-        Self { into: Arc::new(into), path: path.to_owned(), at: 0, sums: Some(Sums::default()) }
+        Self { into: Arc::new(into), path: path.to_owned(), at: 0, sums: Some(Sums::default()), tail: Tail::default() }
     }
 
     /// What goes out is hashed for these digests, too. Nothing may have gone out yet.
@@ -57,6 +59,11 @@ impl Drain {
     /// How many bytes have gone out.
     pub fn at(&self) -> u64 {
         self.at
+    }
+
+    /// The last bytes that have gone out, at most `most` of them; not many more than [`TAIL`](super::tail::TAIL).
+    pub fn last(&self, most: u64) -> Vec<u8> {
+        self.tail.last(most)
     }
 
     /// The sum of all that has gone out.
@@ -82,15 +89,16 @@ impl Drain {
                 sums.hashers.iter_mut().for_each(|hasher| hasher.update(bytes));
                 passed += bytes.len() as u64;
             }
-            Ok::<_, std::io::Error>((sums, passed))
+            Ok::<_, std::io::Error>((sums, passed, batch))
         });
-        let (sums, passed) = match work.await.map_err(|_| ended_early())? {
+        let (sums, passed, batch) = match work.await.map_err(|_| ended_early())? {
             Ok(done) => done,
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Err(Broken::Gone),
             Err(error) => return Err(Broken::Fault(disk::fault("write to", &self.path, &error))),
         };
         self.sums = Some(sums);
         self.at += passed;
+        batch.iter().for_each(|bytes| self.tail.push(bytes));
         Ok(passed)
     }
 }

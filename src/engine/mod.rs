@@ -15,10 +15,12 @@ pub mod pull;
 pub mod push;
 pub mod retry;
 mod sink;
+mod slow;
 pub mod spans;
 mod stop;
 mod stream;
 mod supplier;
+mod tail;
 
 pub use stop::Stop;
 

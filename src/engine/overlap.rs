@@ -16,17 +16,33 @@ const RANDOM: usize = 3;
 /// Reads local bytes into a buffer, from an offset on.
 pub type ReadAt<'a> = &'a dyn Fn(&mut [u8], u64) -> Result<(), Fault>;
 
-/// Whether the bytes that are here, in `runs` and given by `read`, equal the remote's wherever they are compared.
-pub async fn compare(runs: &[ByteRange], read: ReadAt<'_>, source: &dyn Source) -> Result<bool, Fault> {
+/// What comparing came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compared {
+    /// The bytes are equal wherever they were compared.
+    Same,
+    /// Some bytes differ.
+    Differs,
+    /// The remote gave no ranges to compare.
+    NoRanges,
+}
+
+/// Compares the bytes that are here, in `runs` and given by `read`, with those of the remote, which `fetch` gives as
+/// [`fetch`] does.
+pub async fn compare(
+    runs: &[ByteRange],
+    read: ReadAt<'_>,
+    fetch: impl AsyncFn(ByteRange) -> Result<Option<Vec<u8>>, Fault>,
+) -> Result<Compared, Fault> {
     for range in probes(runs, || getrandom::u64().unwrap_or(0x9e37_79b9_7f4a_7c15)) {
-        let Some(remote) = fetch(source, range).await? else { return Ok(false) };
+        let Some(remote) = fetch(range).await? else { return Ok(Compared::NoRanges) };
         let mut here = vec![0; remote.len()];
         read(&mut here, range.start)?;
         if here != remote {
-            return Ok(false);
+            return Ok(Compared::Differs);
         }
     }
-    Ok(true)
+    Ok(Compared::Same)
 }
 
 /// Where to look: the head, the last bytes of the runs before the first gaps and of the last run, random places.
@@ -53,13 +69,18 @@ fn probes(runs: &[ByteRange], mut random: impl FnMut() -> u64) -> Vec<ByteRange>
     probes
 }
 
-/// The remote's bytes of a range; `None` when it does not send that range.
+/// The remote's bytes of a range; `None` when it does not send that range. A web page in place of it may pass.
 pub async fn fetch(source: &dyn Source, range: ByteRange) -> Result<Option<Vec<u8>>, Fault> {
     let mut bytes = Vec::new();
     while (bytes.len() as u64) < range.len() {
         let from = range.start + bytes.len() as u64;
-        let Answer::Part { mut body, .. } = source.ask(Ask::range(from, Some(range.end))).await? else {
-            return Ok(None);
+        let mut body = match source.ask(Ask::range(from, Some(range.end))).await? {
+            Answer::Part { body, .. } => body,
+            Answer::Whole { head, .. } if head.html => {
+                let text = format!("{} sent a web page where a part of the file was expected", source.host());
+                return Err(Fault::new(Kind::Network, text));
+            }
+            Answer::Whole { .. } | Answer::Beyond { .. } | Answer::Unfit { .. } | Answer::Unchanged => return Ok(None),
         };
         let before = bytes.len();
         while let Some(next) = body.next().await? {

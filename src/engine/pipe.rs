@@ -2,15 +2,13 @@
 //! takes them out in order. Memory is bounded: nothing is put in further ahead of what has gone out than the buffer is
 //! large.
 
+use super::tail::Tail;
 use crate::chunk::ByteRange;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use tokio::sync::Notify;
-
-/// How many of the bytes that went out last are remembered, to compare another answer with.
-const TAIL: u64 = 64 << 10;
 
 /// The bytes of one file on their way into a pipe.
 pub struct Pipe {
@@ -22,7 +20,7 @@ pub struct Pipe {
     /// Everything before has gone out.
     passed: Cell<u64>,
     /// What was taken last, in order; ends at `taken`.
-    tail: RefCell<VecDeque<Bytes>>,
+    tail: RefCell<Tail>,
     closed: Cell<bool>,
     arrived: Notify,
     room: Notify,
@@ -112,22 +110,10 @@ impl Pipe {
             let bytes = entry.remove();
             amount += bytes.len();
             self.taken.set(self.taken.get() + bytes.len() as u64);
-            self.remember(&bytes);
+            self.tail.borrow_mut().push(&bytes);
             batch.push(bytes);
         }
         batch
-    }
-
-    fn remember(&self, bytes: &Bytes) {
-        let mut tail = self.tail.borrow_mut();
-        tail.push_back(bytes.clone());
-        let mut held: u64 = tail.iter().map(|bytes| bytes.len() as u64).sum();
-        while let Some(first) = tail.front().map(|first| first.len() as u64)
-            && held - first >= TAIL
-        {
-            tail.pop_front();
-            held -= first;
-        }
     }
 
     /// `bytes` more have gone out.
@@ -150,7 +136,7 @@ impl Pipe {
         let mut pieces: Vec<Bytes> = Vec::new();
         let (segments, tail) = (self.segments.borrow(), self.tail.borrow());
         let (mut start, mut amount) = (at, 0u64);
-        let mut older = tail.iter().rev().peekable();
+        let mut older = tail.backwards();
         while amount < most {
             let segment =
                 segments.range(..start).next_back().filter(|(from, bytes)| **from + bytes.len() as u64 == start);

@@ -4,6 +4,9 @@
 //!
 //! A remote that serves no ranges is read in one stream; when that breaks, it is read again from the beginning, and
 //! what went out already is compared by its sum while it passes.
+//!
+//! Where answers do not say that they are of the content whose bytes are out, there is one connection, and each further
+//! answer must begin with the bytes that went out last. That is evidence, not proof: `--strict` does not take it.
 
 use super::crew::{Crew, End};
 use super::drain::{Broken, Drain};
@@ -14,8 +17,10 @@ use super::pipe::Pipe;
 use super::pull::{Tools, digests_wanted, interrupted};
 use super::retry::{Backoff, Next, jitter};
 use super::sink::Sink;
+use super::slow::Slow;
 use super::spans::Spans;
 use super::supplier::Supplier;
+use super::tail::TAIL;
 use crate::chunk::{ByteRange, DEFAULT_CHUNK};
 use crate::digest::{Digest, RunningCrc};
 use crate::disk;
@@ -28,7 +33,7 @@ use bytes::Bytes;
 use std::fs::File;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How much goes out at once, in bytes.
 const BATCH: usize = 1 << 20;
@@ -47,6 +52,8 @@ pub struct Order {
     pub path: PathBuf,
     /// The URL for people.
     pub url: String,
+    /// Whether samples are not proof enough.
+    pub strict: bool,
     /// The digest the content must have.
     pub checksum: Option<Digest>,
     /// Whose digest that is, where it is not the user's own.
@@ -77,6 +84,20 @@ struct Pour<'a> {
     kept: Option<(Validator, Option<u64>)>,
     wanted: Vec<(Digest, String)>,
     moved: u64,
+    /// How many of the bytes that went out last are asked for again; none as long as answers say what they are of.
+    overlap: u64,
+    /// Bytes went out that only samples speak for.
+    sampled: bool,
+    /// The last answer came whole, and did not say whether anything follows it.
+    unended: bool,
+}
+
+/// What came of one answer.
+enum Once {
+    /// All has gone out.
+    Done,
+    /// There may be more, and nothing has failed.
+    More,
 }
 
 /// Pours one file.
@@ -91,7 +112,9 @@ pub async fn pour(tools: &Tools, mut order: Order) -> Result<Poured, Fault> {
             None => open(order.path.clone()).await?,
         };
         let drain = Drain::new(into, &order.path);
-        Pour { tools, order, drain, kept: None, wanted: Vec::new(), moved: 0 }.run().await
+        let (kept, wanted) = (None, Vec::new());
+        let mut pour = Pour { tools, order, drain, kept, wanted, moved: 0, overlap: 0, sampled: false, unended: false };
+        pour.run().await.map_err(|broken| pour.cut(broken))
     };
     let outcome = tokio::select! {
         outcome = work => outcome,
@@ -124,7 +147,7 @@ async fn open(path: PathBuf) -> Result<File, Fault> {
 impl Pour<'_> {
     async fn run(&mut self) -> Result<Outcome, Broken> {
         match self.first().await? {
-            Answer::Part { head, end, body } if head.total.is_some() => {
+            Answer::Part { head, end, body } if head.total.is_some() && vouches(&head) => {
                 self.same(&head)?;
                 match self.with_crew(head.total.unwrap_or(end), end, body).await? {
                     End::Idle => {}
@@ -139,6 +162,16 @@ impl Pour<'_> {
             answer => self.alone(Some(answer)).await?,
         }
         Ok(self.verify()?)
+    }
+
+    /// What a failure is after bytes have gone out: whatever the reason, the pipe is cut for good.
+    fn cut(&self, broken: Broken) -> Broken {
+        match broken {
+            Broken::Fault(fault) if self.drain.at() > 0 && matches!(fault.kind, Kind::Refused | Kind::NotFound) => {
+                Broken::Fault(Fault { kind: Kind::Other, ..fault })
+            }
+            broken => broken,
+        }
     }
 
     fn tell(&self, event: Event) {
@@ -159,7 +192,10 @@ impl Pour<'_> {
             let (alg, digest, by) = (wanted.algorithm.to_string(), found.hex(), by.clone());
             self.tell(Event::Verified { alg, digest, by });
         }
-        let proof = self.wanted.first().map(|(digest, _)| digest.algorithm.to_string());
+        let proof = match self.wanted.first() {
+            Some((digest, _)) => Some(digest.algorithm.to_string()),
+            None => self.sampled.then(|| "overlap".to_string()),
+        };
         Ok(Outcome { place: self.order.path.display().to_string(), moved: self.moved, already: 0, proof })
     }
 
@@ -198,7 +234,12 @@ impl Pour<'_> {
         let meter = Meter::new(Instant::now(), 0, Some(length));
         let tools = (self.tools.pace.clone(), self.tools.least);
         let mut suppliers = vec![Supplier::known(self.order.source.clone(), kept, true)];
-        suppliers.extend(self.order.mirrors.iter().map(|mirror| Supplier::other(mirror.clone())));
+        if self.is_strict() && !self.order.mirrors.is_empty() {
+            let text = "mirrors are not used: only samples would show that they have the same file (--strict)";
+            self.tell(Event::Detail { text: text.into() });
+        } else {
+            suppliers.extend(self.order.mirrors.iter().map(|mirror| Supplier::other(mirror.clone())));
+        }
         let mut crew = Crew::new(suppliers, 0, sink, spans, meter, tools);
         crew.digests = self.wanted.iter().map(|(digest, _)| digest.clone()).collect();
         let crew = Rc::new(crew);
@@ -222,6 +263,7 @@ impl Pour<'_> {
             }
         };
         self.moved += crew.meter.borrow().run();
+        self.sampled |= crew.suppliers.iter().skip(1).any(|mirror| mirror.meter.borrow().run() > 0);
         Ok(ended?)
     }
 
@@ -231,7 +273,11 @@ impl Pour<'_> {
         loop {
             let before = self.drain.at();
             let fault = match self.once(opening.take()).await {
-                Ok(()) => return Ok(()),
+                Ok(Once::Done) => return Ok(()),
+                Ok(Once::More) => {
+                    backoff.progress();
+                    continue;
+                }
                 Err(Broken::Gone) => return Err(Broken::Gone),
                 Err(Broken::Fault(fault)) => fault,
             };
@@ -243,70 +289,141 @@ impl Pour<'_> {
         }
     }
 
+    /// Whether nothing but a digest may speak for bytes that no answer vouches for, and there is none.
+    fn is_strict(&self) -> bool {
+        self.order.strict && self.wanted.is_empty()
+    }
+
     /// One answer, as far as it reaches.
-    async fn once(&mut self, opening: Option<Answer>) -> Result<(), Broken> {
+    async fn once(&mut self, opening: Option<Answer>) -> Result<Once, Broken> {
         let at = self.drain.at();
+        let unended = std::mem::take(&mut self.unended);
+        let mut here = Vec::new();
         let answer = match opening {
             Some(answer) => answer,
             None => {
+                here = self.drain.last(self.overlap);
                 let kept = self.kept.as_ref().map(|(validator, _)| validator.clone());
                 let form = kept.as_ref().map_or(Form::Bare, |kept| best_form(kept, Form::Tag));
-                let from = self.kept.as_ref().map(|_| at);
+                let from = self.kept.as_ref().map(|_| at - here.len() as u64);
                 self.order.source.ask(Ask { from, kept, form, ..Ask::whole() }).await?
             }
         };
         match answer {
-            Answer::Part { head, end, mut body } => {
-                self.same(&head)?;
-                let total = head.total.or(self.kept.as_ref().and_then(|(_, length)| *length));
-                self.copy(&mut *body, 0, total).await?;
-                match self.drain.at() == end && total.is_none_or(|total| total == end) {
-                    true => Ok(()),
-                    false => Err(Fault::new(Kind::Network, "the answer ended early").into()),
-                }
-            }
+            Answer::Part { head, end, body } => self.part(&head, end, body, here).await,
             Answer::Whole { head, mut body } => {
                 self.same(&head)?;
-                self.copy(&mut *body, at, head.total).await
+                self.copy(&mut *body, Bytes::new(), at, head.total).await?;
+                Ok(Once::Done)
             }
-            Answer::Beyond { head } if head.total == Some(at) => Ok(()),
+            Answer::Beyond { head } if head.total == Some(at) => Ok(Once::Done),
+            // All there was came, as far as this server tells its length at all.
+            Answer::Beyond { head } if unended && head.total.is_none() => Ok(Once::Done),
             Answer::Beyond { .. } | Answer::Unfit { .. } | Answer::Unchanged => {
                 Err(Fault::new(Kind::Other, "the server cannot go on where the connection broke").into())
             }
         }
     }
 
-    /// Whether it is still the content whose first bytes are out already.
-    fn same(&mut self, head: &Head) -> Result<(), Fault> {
+    /// Takes up a part that ends before `end` and must begin with the bytes that are `here`.
+    async fn part(&mut self, head: &Head, end: u64, mut body: Box<dyn Body>, here: Vec<u8>) -> Result<Once, Broken> {
+        let (at, lap) = (self.drain.at(), here.len() as u64);
+        let sure = self.same(head)?;
+        if !sure && at > 0 && here.is_empty() {
+            self.overlap = TAIL;
+            return Ok(Once::More);
+        }
+        if lap > 0 && end <= at {
+            // A server of short ranges: half of what it gives at once is for comparing.
+            self.overlap = (lap - (at - end)) / 2;
+            return match self.overlap {
+                0 => Err(Fault::new(Kind::Other, "its ranges are too short to be compared").into()),
+                _ => Ok(Once::More),
+            };
+        }
+        if !sure && lap > 0 {
+            if self.is_strict() {
+                let text = "the connection broke, and only samples show that the rest is of the same content, \
+                            where --strict wants proof";
+                return Err(Fault::new(Kind::Integrity, text)
+                    .hint("give --checksum, or run it without --strict")
+                    .into());
+            }
+            self.sampled = true;
+        }
+        let total = head.total.or(self.kept.as_ref().and_then(|(_, length)| *length));
+        let behind = self.agrees(&mut *body, &here).await?;
+        self.copy(&mut *body, behind, 0, total).await?;
+        if total == Some(self.drain.at()) {
+            return Ok(Once::Done);
+        }
+        // Where nobody has said how long the whole is, the next answer tells whether anything follows.
+        self.unended = total.is_none();
+        match self.drain.at() == end {
+            true => Ok(Once::More),
+            false => Err(Fault::new(Kind::Network, "the answer ended early").into()),
+        }
+    }
+
+    /// Compares the first bytes of an answer with those that went out last; gives back what came behind them.
+    async fn agrees(&mut self, body: &mut dyn Body, here: &[u8]) -> Result<Bytes, Broken> {
+        let (mut left, mut behind) = (here, Bytes::new());
+        while !left.is_empty() {
+            let early = || Fault::new(Kind::Network, "the answer ended early");
+            behind = body.next().await?.ok_or_else(early)?;
+            self.moved += behind.len() as u64;
+            let (old, later) = left.split_at(left.len().min(behind.len()));
+            if behind.split_to(old.len()) != old {
+                return Err(changed("bytes that are out already are others").into());
+            }
+            left = later;
+        }
+        Ok(behind)
+    }
+
+    /// Whether an answer is of the content whose first bytes are out already. `false`: its head does not tell.
+    fn same(&mut self, head: &Head) -> Result<bool, Fault> {
         for hop in &head.hops {
             self.tell(Event::Redirect { from: hop.from.clone(), to: hop.to.clone(), status: hop.status });
         }
-        let Some((kept, length)) = &self.kept else {
+        let Some((kept, length)) = &mut self.kept else {
             self.wanted = digests_wanted(self.order.checksum.as_ref(), self.order.checksum_by.as_deref(), head);
             self.drain.hash(self.wanted.iter().map(|(digest, _)| digest.clone()));
             self.kept = Some((head.validator.clone(), head.total));
-            return Ok(());
+            self.overlap = if vouches(head) { 0 } else { TAIL };
+            return Ok(true);
         };
         match compare(kept, *length, &head.validator, head.total) {
             Likeness::Different(_) | Likeness::CannotTell if head.html && head.total != *length => {
                 Err(Fault::new(Kind::Network, "a web page came where the file was expected"))
             }
             Likeness::Different(why) => Err(changed(&why)),
-            Likeness::Same | Likeness::CannotTell => Ok(()),
+            likeness => {
+                *length = length.or(head.total);
+                Ok(likeness == Likeness::Same)
+            }
         }
     }
 
-    /// Lets bytes out; the first `skip` of them are out already and are compared instead.
-    async fn copy(&mut self, body: &mut dyn Body, mut skip: u64, total: Option<u64>) -> Result<(), Broken> {
+    /// Lets bytes out, `first` and then those of `body`, of which the first `skip` are out already and are compared
+    /// instead.
+    async fn copy(
+        &mut self,
+        body: &mut dyn Body,
+        first: Bytes,
+        mut skip: u64,
+        total: Option<u64>,
+    ) -> Result<(), Broken> {
         let mut again = RunningCrc::default();
         let mut meter = Meter::new(Instant::now(), self.drain.at(), total);
-        let mut batch: Vec<Bytes> = Vec::new();
+        let mut slow = Slow::new(self.tools.least, Instant::now());
+        let mut batch = Vec::from_iter(Some(first).filter(|first| !first.is_empty()));
         loop {
             let next = tokio::select! {
                 biased;
                 next = body.next() => next,
                 () = std::future::ready(()), if !batch.is_empty() => {
-                    self.let_out(&mut batch, &mut meter).await?;
+                    slow.excuse(self.let_out(&mut batch, &mut meter).await?);
                     continue;
                 }
             };
@@ -320,6 +437,7 @@ impl Pour<'_> {
             };
             self.moved += bytes.len() as u64;
             meter.moved(bytes.len() as u64);
+            let came = bytes.len();
             let wait = self.tools.pace.pass(bytes.len());
             let old = bytes.split_to(usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len()));
             skip -= old.len() as u64;
@@ -329,8 +447,12 @@ impl Pour<'_> {
             }
             batch.push(bytes);
             if !wait.is_zero() || batch.iter().map(Bytes::len).sum::<usize>() >= BATCH {
-                self.let_out(&mut batch, &mut meter).await?;
+                slow.excuse(self.let_out(&mut batch, &mut meter).await?);
                 tokio::time::sleep(wait).await;
+            }
+            if let Err(fault) = slow.moved(came, Instant::now(), || self.order.source.host()) {
+                self.let_out(&mut batch, &mut meter).await?;
+                return Err(fault.into());
             }
         }
         self.let_out(&mut batch, &mut meter).await?;
@@ -340,7 +462,9 @@ impl Pour<'_> {
         }
     }
 
-    async fn let_out(&mut self, batch: &mut Vec<Bytes>, meter: &mut Meter) -> Result<(), Broken> {
+    /// Lets a batch out, and says how long its reader took.
+    async fn let_out(&mut self, batch: &mut Vec<Bytes>, meter: &mut Meter) -> Result<Duration, Broken> {
+        let begun = Instant::now();
         self.drain.pass(std::mem::take(batch)).await?;
         meter.set_done(self.drain.at());
         let now = Instant::now();
@@ -348,8 +472,13 @@ impl Pour<'_> {
             let progress = meter.progress(now, 1);
             self.tell(Event::Progress(progress));
         }
-        Ok(())
+        Ok(begun.elapsed())
     }
+}
+
+/// Whether a further answer with the same head would be known to be of the same content.
+fn vouches(head: &Head) -> bool {
+    compare(&head.validator, head.total, &head.validator, head.total) == Likeness::Same
 }
 
 /// Lets out what has arrived, in order, until all of it has or the pipe is closed.

@@ -9,6 +9,7 @@ use crate::source::Body;
 
 use super::meter::Meter;
 use super::pace::Pace;
+use super::slow::Slow;
 
 /// The largest offset a file of unknown length may reach.
 pub const NO_END: u64 = u64::MAX / 2;
@@ -22,13 +23,24 @@ pub enum Streamed {
     Differs,
 }
 
-/// Lets `body`, the whole content from its first byte, go by. `tell` hears of progress when it is due.
+/// What goes along with a stream.
+pub struct Pass<'a> {
+    /// The rate limit.
+    pub pace: &'a Pace,
+    /// The least speed.
+    pub slow: Slow,
+    /// Whose stream it is.
+    pub host: &'a str,
+    /// Hears of progress when it is due.
+    pub tell: &'a dyn Fn(Progress),
+}
+
+/// Lets `body`, the whole content from its first byte, go by.
 pub async fn drink(
     file: &PartialFile,
     body: &mut dyn Body,
-    pace: &Pace,
+    mut pass: Pass<'_>,
     meter: &mut Meter,
-    tell: &dyn Fn(Progress),
 ) -> Result<Streamed, Fault> {
     let held = file.held();
     let end = file.length().unwrap_or(NO_END);
@@ -69,9 +81,10 @@ pub async fn drink(
         meter.set_done(done);
         let now = std::time::Instant::now();
         if meter.due(now) {
-            tell(meter.progress(now, 1));
+            (pass.tell)(meter.progress(now, 1));
         }
-        let wait = pace.pass(bytes.len());
+        pass.slow.moved(bytes.len(), now, || pass.host.to_string())?;
+        let wait = pass.pace.pass(bytes.len());
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }

@@ -4,6 +4,7 @@
 use super::crew::{Crew, End};
 use super::meter::Meter;
 use super::overlap;
+use super::sink::Sink;
 use crate::chunk::ByteRange;
 use crate::digest::{Digest, Hasher};
 use crate::fault::{Fault, Kind};
@@ -105,6 +106,10 @@ impl Supplier {
                     let digest = offer.map(|digest| (digest.clone(), Hasher::new(digest.algorithm)));
                     let mut reply = Reply { body, ready: None, end, digest };
                     self.agrees(crew, &mut reply, &here).await?;
+                    if !sure && matches!(crew.sink, Sink::Pipe(..)) {
+                        // Too little is kept of what went out to compare it everywhere.
+                        return Err(End::NoRanges("its answers do not say that they are of one content".into()));
+                    }
                     if !sure && !self.doubtful.replace(true) {
                         self.probe(crew, range).await?;
                     }

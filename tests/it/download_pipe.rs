@@ -181,7 +181,6 @@ fn failures_of_a_pipe() {
     changed.exits(4);
     assert!(content.bytes().starts_with(&changed.stdout), "a mix came out");
     // The same where nothing but the bytes tells.
-    let mute = |content: &Content| Page::of(content).no_etag().no_date();
     let changed = ends(
         &|o| {
             o.page("/file.bin", mute(&content));
@@ -191,6 +190,152 @@ fn failures_of_a_pipe() {
     );
     changed.exits(4);
     assert!(content.bytes().starts_with(&changed.stdout), "a mix came out");
+}
+
+/// A page that says nothing of what its content is called.
+fn mute(content: &Content) -> Page {
+    Page::of(content).no_etag().no_date()
+}
+
+/// Where no answer says what it is of, a further one must begin with the bytes that went out last.
+#[test]
+fn answers_that_say_nothing_are_held_against_what_went_out() {
+    type Script = fn(&Origin);
+    let faults: [(&str, Script, &[&str]); 4] = [
+        (
+            "a part",
+            |o| {
+                o.when(first(), cut_after(LEN / 2));
+            },
+            &[],
+        ),
+        (
+            "a whole",
+            |o| {
+                o.when(first(), ignore_range()).when(first(), cut_after(LEN / 2));
+            },
+            &[],
+        ),
+        (
+            "few bytes",
+            |o| {
+                o.when(first(), cut_after(100));
+            },
+            &[],
+        ),
+        (
+            "four connections",
+            |o| {
+                o.when(first(), cut_after(LEN / 2));
+            },
+            &["-x4"],
+        ),
+    ];
+    for (what, script, args) in faults {
+        let (world, content) = (World::new(), Content::random(70, LEN));
+        let origin = Origin::start();
+        let run = |args: &[&str]| {
+            origin.honest_again();
+            origin.page("/f", mute(&content));
+            script(&origin);
+            pipe(&world, &origin.url("/f")).args(args).run()
+        };
+        let ended = run(args);
+        ended.exits(0);
+        assert!(ended.stdout == content.bytes(), "{what}: other bytes\n{}\n{}", ended.stderr, origin.story());
+        assert_eq!(ended.event("done")["proof"], "overlap", "{what}\n{}", ended.stderr);
+
+        let ended = run(&[args, &["--strict"]].concat());
+        ended.exits(5).says("--strict");
+        assert!(content.bytes().starts_with(&ended.stdout), "{what}: a mix came out");
+        let digest = format!("md5:{}", content.digest(onward::digest::Algorithm::Md5));
+        let ended = run(&[args, &["--strict", "--checksum", &digest]].concat());
+        ended.exits(0);
+        assert_eq!(ended.event("done")["proof"], "md5", "{what}\n{}", ended.stderr);
+
+        origin.honest_again();
+        origin.page("/f", mute(&content));
+        script(&origin);
+        origin.when(from(2), changed_to(mute(&Content::random(71, LEN))));
+        let ended = pipe(&world, &origin.url("/f")).args(args).run();
+        ended.exits(4);
+        assert!(content.bytes().starts_with(&ended.stdout), "{what}: a mix came out");
+    }
+}
+
+/// All of it came in one answer: nothing is in doubt, and no second answer mixes in.
+#[test]
+fn one_answer_that_says_nothing_is_one_content() {
+    let (world, content, other) = (World::new(), Content::random(72, LEN), Content::random(73, LEN));
+    let origin = Origin::start();
+    origin.page("/f", mute(&content));
+    origin.when(first(), at_rate(4 << 20)).when(from(2), bytes_of(&other));
+    let ended = pipe(&world, &origin.url("/f")).args(["-x4", "--strict"]).run();
+    ended.exits(0);
+    assert!(ended.stdout == content.bytes(), "a mix came out\n{}\n{}", ended.stderr, origin.story());
+    assert!(ended.event("done")["proof"].is_null(), "{}", ended.stderr);
+}
+
+/// Under an ETag per connection no answer but the first is known to be of its content.
+#[test]
+fn contradictory_answers_do_not_mix() {
+    let (world, content, other) = (World::new(), Content::random(77, LEN), Content::random(78, LEN));
+    let origin = Origin::serving(&content);
+    origin.when(first(), at_rate(4 << 20)).when(from(2), bytes_of(&other)).when(always(), etag_per_connection());
+    let ended = pipe(&world, &origin.url("/file.bin")).arg("-x4").run();
+    assert!(matches!(ended.code(), Some(0 | 4)), "{}\n{}", ended.stderr, origin.story());
+    assert!(content.bytes().starts_with(&ended.stdout), "a mix came out\n{}\n{}", ended.stderr, origin.story());
+    assert!(ended.code() == Some(4) || ended.stdout.len() as u64 == LEN, "{}", ended.stdout.len());
+}
+
+#[test]
+fn short_ranges_leave_room_to_compare() {
+    let (world, content) = (World::new(), Content::random(74, 300_000));
+    let origin = Origin::start();
+    origin.page("/f", mute(&content));
+    origin.when(always(), short_206(20_000));
+    let ended = pipe(&world, &origin.url("/f")).run();
+    ended.exits(0);
+    assert!(ended.stdout == content.bytes(), "{}\n{}", ended.stderr, origin.story());
+    assert!(ended.events_called("retry").is_empty(), "nothing has failed\n{}", ended.stderr);
+}
+
+/// Parts that do not say of how much: only the server's word that nothing follows is the end.
+#[test]
+fn an_end_that_nobody_told_is_none() {
+    let (world, content) = (World::new(), Content::random(75, LEN));
+    let whole = || -> When { Box::new(|ask| ask.header("range").is_none()) };
+    let ranged = || -> When { Box::new(|ask| ask.header("range").is_some()) };
+    let behind = || -> When { Box::new(|ask| ask.start() >= LEN) };
+    for told in [Some(LEN), None] {
+        let origin = Origin::serving(&content);
+        origin.when(whole(), chunked()).when(whole(), cut_after(500_000));
+        origin.when(always(), short_206(1_000_000));
+        origin.when(always(), content_range(|start, end, _| format!("bytes {start}-{end}/*")));
+        origin.when(behind(), unsatisfiable(told));
+        let ended = pipe(&world, &origin.url("/file.bin")).run();
+        ended.exits(0);
+        assert!(ended.stdout == content.bytes(), "{} bytes\n{}", ended.stdout.len(), origin.story());
+    }
+    // Denied without a word of the length, right where the connection broke: that is no end.
+    let origin = Origin::serving(&content);
+    origin.when(whole(), chunked()).when(whole(), cut_after(500_000)).when(ranged(), unsatisfiable(None));
+    pipe(&world, &origin.url("/file.bin")).run().exits(1).says("cannot go on");
+}
+
+/// Whatever the reason, a pipe that has let bytes out cannot be gone on with.
+#[test]
+fn a_refusal_in_the_middle_cuts_it_for_good() {
+    let (world, content) = (World::new(), Content::random(76, LEN));
+    for code in [403, 404, 410] {
+        for args in [&[][..], &["-x4"]] {
+            let origin = Origin::serving(&content);
+            origin.when(always(), cut_after(100_000)).when(from(2), status(code, ""));
+            let ended = pipe(&world, &origin.url("/file.bin")).args(args).run();
+            ended.exits(1).says(&code.to_string());
+            assert!(content.bytes().starts_with(&ended.stdout) && !ended.stdout.is_empty(), "{}", ended.stderr);
+        }
+    }
 }
 
 #[test]

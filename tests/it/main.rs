@@ -10,6 +10,7 @@ mod crash;
 mod download;
 mod download_attacks;
 mod download_bodies;
+mod download_doubts;
 mod download_faults;
 mod download_mirrors;
 mod download_pipe;

@@ -1,12 +1,12 @@
 //! What to do about a finished file of the same name: whether it is what the remote has now, found out with as few
 //! bytes as can be.
 
-use super::{Transfer, interrupted, shown_place};
+use super::{Transfer, shown_place};
 use crate::chunk::ByteRange;
 use crate::digest::{Algorithm, Digest};
 use crate::disk;
-use crate::engine::retry::Backoff;
-use crate::engine::{digest_file, overlap};
+use crate::engine::digest_file;
+use crate::engine::overlap::Compared;
 use crate::event::Outcome;
 use crate::fault::{Fault, Kind};
 use crate::record::Existing;
@@ -46,24 +46,15 @@ impl Transfer<'_> {
         let known = self.tools.memory.recall(path, &self.order.url);
         let unless = known.as_ref().map(|known| known.validator.clone());
         let one = Ask { unless: unless.clone(), ..Ask::range(0, Some(1)) };
-        let mut backoff = Backoff::new(self.tools.policy);
-        let answer = loop {
-            let fault = tokio::select! {
-                answer = source.ask(one.clone()) => match answer {
-                    Ok(answer) => break answer,
-                    Err(fault) => fault,
-                },
-                () = self.tools.stop.wait() => return Err(interrupted()),
-            };
-            self.pause(&mut backoff, fault).await?;
-        };
+        let answer = self.patiently(async || source.ask(one.clone()).await).await?;
         let comparable = matches!(answer, Answer::Part { .. });
         let head = match answer {
             Answer::Unchanged => return Ok(None),
             Answer::Part { head, .. } | Answer::Whole { head, .. } => head,
-            Answer::Beyond { head } if head.total.unwrap_or(0) == length => return Ok(None),
-            Answer::Beyond { .. } => return Err(exists(path)),
-            Answer::Unfit { .. } => return Err(unproven(path)),
+            // Only a file without a byte has no first one.
+            Answer::Beyond { head } if length == 0 && head.total.unwrap_or(0) == 0 => return Ok(None),
+            Answer::Beyond { head } if head.total.is_some_and(|total| total != length) => return Err(exists(path)),
+            Answer::Beyond { .. } | Answer::Unfit { .. } => return Err(unproven(path)),
         };
         if let Some(unless) = unless
             && compare(&unless, Some(length), &head.validator, head.total) == Likeness::Same
@@ -77,9 +68,13 @@ impl Transfer<'_> {
         let read =
             |buffer: &mut [u8], at: u64| file.read_exact_at(buffer, at).map_err(|e| disk::fault("read", path, &e));
         let whole = [ByteRange::new(0, length)];
-        match head.total == Some(length) && overlap::compare(&whole, &read, source).await? {
-            true => Ok(Some("overlap".into())),
-            false => Err(exists(path)),
+        if head.total != Some(length) {
+            return Err(exists(path));
+        }
+        match self.compared(&whole, &read, source).await? {
+            Compared::Same => Ok(Some("overlap".into())),
+            Compared::Differs => Err(exists(path)),
+            Compared::NoRanges => Err(unproven(path)),
         }
     }
 }

@@ -8,14 +8,15 @@ use crate::engine::lead::Lead;
 use crate::engine::meter::Meter;
 use crate::engine::retry::Backoff;
 use crate::engine::sink::Sink;
+use crate::engine::slow::Slow;
 use crate::engine::spans::Spans;
-use crate::engine::stream::{self, Streamed};
+use crate::engine::stream::{self, Pass, Streamed};
 use crate::engine::supplier::Supplier;
 use crate::event::Event;
 use crate::fault::{Fault, Kind};
 use crate::partial::PartialFile;
 use crate::plan::{Now, Plan, plan};
-use crate::source::{Answer, Ask, Source};
+use crate::source::Source;
 use crate::units;
 use std::rc::Rc;
 use std::time::Instant;
@@ -112,17 +113,10 @@ impl Transfer<'_> {
         opening: Option<Opening>,
         meter: &mut Meter,
     ) -> Result<Filled, Fault> {
-        let (head, mut body) = match opening.filter(|opening| opening.range.start == 0) {
+        // A part that begins with the first byte need not end with the last one.
+        let (head, mut body) = match opening.filter(|opening| !opening.ranged) {
             Some(opening) => (opening.head, opening.body),
-            None => match self.order.source.ask(Ask::whole()).await? {
-                Answer::Whole { head, body } => (head, body),
-                Answer::Part { .. } | Answer::Beyond { .. } | Answer::Unfit { .. } | Answer::Unchanged => {
-                    return Err(Fault::new(
-                        Kind::Other,
-                        format!("{} does not send the whole file", self.order.source.host()),
-                    ));
-                }
-            },
+            None => self.whole().await?,
         };
         let record = file.record();
         let same_url = record.url == self.order.url;
@@ -132,7 +126,9 @@ impl Transfer<'_> {
             Plan::Resume | Plan::Compare => {}
         }
         let tell = |progress| self.tell(Event::Progress(progress));
-        match stream::drink(file, &mut *body, &self.tools.pace, meter, &tell).await? {
+        let least = Slow::new(self.tools.least, Instant::now());
+        let pass = Pass { pace: &self.tools.pace, slow: least, host: &self.order.source.host(), tell: &tell };
+        match stream::drink(file, &mut *body, pass, meter).await? {
             Streamed::Complete => Ok(Filled::Complete),
             Streamed::Differs => Ok(Filled::Changed("bytes that are here differ from the remote's".into())),
         }

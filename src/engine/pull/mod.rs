@@ -3,6 +3,7 @@
 //! The first request is the transfer: it asks for the first missing byte and everything behind it, and its answer
 //! says what the remote can do. What an earlier run left is used only if [`crate::plan`] says so, for this answer.
 
+mod evidence;
 mod existing;
 mod fill;
 mod finish;
@@ -12,10 +13,10 @@ mod records;
 
 pub use finish::digests_wanted;
 
-use super::crew::Least;
 use super::pace::Pace;
 use super::retry::{Backoff, Next, Policy, jitter};
-use super::{Stop, outlook, overlap};
+use super::slow::Least;
+use super::{Stop, outlook};
 use crate::chunk::{ByteRange, DEFAULT_CHUNK, Layout};
 use crate::digest::{Algorithm, Digest};
 use crate::disk;
@@ -280,7 +281,7 @@ impl Transfer<'_> {
         slot: Slot,
         path: &Path,
         record: Option<Record>,
-        opening: Opening,
+        mut opening: Opening,
         fresh: bool,
     ) -> Result<Attempt, Fault> {
         let record = record.filter(|_| slot.record().is_some());
@@ -313,15 +314,14 @@ impl Transfer<'_> {
         }
         if verdict == Some(Plan::Compare) && opening.ranged {
             // The remote's word does not decide; bytes do.
-            let runs: Vec<ByteRange> = file.held().runs().collect();
-            let source = self.places().nth(opening.by).unwrap_or(&self.order.source);
-            match overlap::compare(&runs, &|buffer, at| file.read_at(buffer, at), &**source).await? {
-                true => self.sampled = !runs.is_empty(),
-                false => {
+            opening = match self.weighed(&file, opening).await {
+                Ok(Some(opening)) => opening,
+                Ok(None) => {
                     file.keep().await?;
                     return Ok(Attempt::StartOver("bytes that are here differ from the remote's".into()));
                 }
-            }
+                Err(fault) => return Err(self.kept(file, fault).await),
+            };
         }
         if resumes && opening.ranged && file.record().url != self.order.url {
             // What is here has been compared: from now on it is this place's.

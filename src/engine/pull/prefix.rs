@@ -4,8 +4,7 @@
 use super::{Transfer, interrupted};
 use crate::chunk::ByteRange;
 use crate::disk;
-use crate::engine::overlap;
-use crate::engine::retry::Backoff;
+use crate::engine::overlap::{self, Compared};
 use crate::event::Event;
 use crate::fault::{Fault, Kind};
 use crate::partial::{PartialFile, Slot};
@@ -41,9 +40,13 @@ impl Transfer<'_> {
         let read =
             |buffer: &mut [u8], at: u64| file.read_exact_at(buffer, at).map_err(|e| disk::fault("read", prefix, &e));
         let whole = [ByteRange::new(0, length)];
-        if !overlap::compare(&whole, &read, &*self.order.source).await.map_err(untouched)? {
-            let text = format!("{} is not the beginning of what the server has now", shown(prefix));
-            return Err(untouched(Fault::new(Kind::Changed, text)).hint("without --adopt it is downloaded anew"));
+        match self.compared(&whole, &read, &*self.order.source).await.map_err(untouched)? {
+            Compared::Same => {}
+            Compared::Differs => {
+                let text = format!("{} is not the beginning of what the server has now", shown(prefix));
+                return Err(untouched(Fault::new(Kind::Changed, text)).hint("without --adopt it is downloaded anew"));
+            }
+            Compared::NoRanges => return Err(untouched(self.incomparable(prefix, "sends no ranges"))),
         }
         let partial = slot.begin(self.new_record(&head, path))?;
         if let Err(fault) = self.copy_in(&partial, length, &read).await {
@@ -78,24 +81,18 @@ impl Transfer<'_> {
         Ok(())
     }
 
+    fn incomparable(&self, prefix: &Path, why: &str) -> Fault {
+        let host = self.order.source.host();
+        let text = format!("{host} {why}, so {} cannot be compared with what it has", shown(prefix));
+        Fault::new(Kind::Other, text).hint("without --adopt it is downloaded from the beginning")
+    }
+
     /// What the remote says of a file of which the first `length` bytes are to be here: its last one of them is asked.
     async fn ask_about(&self, prefix: &Path, length: u64) -> Result<Head, Fault> {
-        let mut backoff = Backoff::new(self.tools.policy);
-        let answer = loop {
-            let fault = tokio::select! {
-                answer = self.order.source.ask(Ask::range(length - 1, Some(length))) => match answer {
-                    Ok(answer) => break answer,
-                    Err(fault) => fault,
-                },
-                () = self.tools.stop.wait() => return Err(interrupted()),
-            };
-            self.pause(&mut backoff, fault).await?;
-        };
+        let last = Ask::range(length - 1, Some(length));
+        let answer = self.patiently(async || self.order.source.ask(last.clone()).await).await?;
         let host = self.order.source.host();
-        let cannot = |why: &str| {
-            let text = format!("{host} {why}, so {} cannot be compared with what it has", shown(prefix));
-            Err(Fault::new(Kind::Other, text).hint("without --adopt it is downloaded from the beginning"))
-        };
+        let cannot = |why: &str| Err(self.incomparable(prefix, why));
         let longer = |total: Option<u64>| {
             let there = total.map_or("fewer bytes".to_string(), |total| format!("only {total} bytes"));
             let text = format!("{} has {length} bytes, and {host} has {there}", shown(prefix));
