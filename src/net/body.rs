@@ -1,6 +1,7 @@
 //! What a request carries, and how it goes out: blocks of a file are read while they are sent, counted, and held back
 //! where a rate is to be kept.
 
+use super::pulse::Pulse;
 use crate::chunk::ByteRange;
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
@@ -8,7 +9,6 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -61,25 +61,11 @@ impl Body {
     }
 }
 
-/// Waits for `sent` as long as bytes move; `None` once none has for `patience`.
-pub(super) async fn while_moving<F: Future>(sent: F, moved: &AtomicU64, patience: Duration) -> Option<F::Output> {
-    let mut sent = std::pin::pin!(sent);
-    loop {
-        let before = moved.load(Ordering::Relaxed);
-        if let Ok(answer) = tokio::time::timeout(patience, &mut sent).await {
-            return Some(answer);
-        }
-        if moved.load(Ordering::Relaxed) == before {
-            return None;
-        }
-    }
-}
-
 /// A body on its way out.
 pub(super) struct Outgoing {
     rest: std::collections::VecDeque<Body>,
     left: u64,
-    moved: Arc<AtomicU64>,
+    pulse: Arc<Pulse>,
     pause: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
@@ -87,13 +73,13 @@ pub(super) struct Outgoing {
 const BLOCK: u64 = 128 << 10;
 
 impl Outgoing {
-    pub(super) fn new(body: Body, moved: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(body: Body, pulse: Arc<Pulse>) -> Self {
         let left = body.len();
         let rest = match body {
             Body::Parts(parts) => parts.into(),
             one => [one].into(),
         };
-        Self { rest, left, moved, pause: None }
+        Self { rest, left, pulse, pause: None }
     }
 
     /// The next block, and how long to wait after it.
@@ -129,7 +115,7 @@ impl http_body::Body for Outgoing {
             self.pause = None;
         }
         let Some((block, wait)) = self.block()? else { return Poll::Ready(None) };
-        self.moved.fetch_add(block.len() as u64, Ordering::Relaxed);
+        self.pulse.beat();
         self.left -= block.len() as u64;
         if !wait.is_zero() {
             self.pause = Some(Box::pin(tokio::time::sleep(wait)));

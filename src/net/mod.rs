@@ -5,6 +5,7 @@
 mod access;
 mod body;
 mod heard;
+mod pulse;
 mod redirect;
 mod ways;
 mod words;
@@ -16,13 +17,13 @@ pub use words::shown;
 
 use crate::event::Observer;
 use crate::fault::{Fault, Kind};
-use body::{Outgoing, while_moving};
+use body::Outgoing;
 use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
+use pulse::{Noting, Pulse};
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use url::Url;
@@ -45,7 +46,7 @@ pub enum IpChoice {
 pub struct Options {
     /// The longest time for a connection, name look-up and TLS included.
     pub connect_timeout: Duration,
-    /// The longest time without a byte moving, in either direction.
+    /// The longest time without a byte moving, in either direction, on an established connection.
     pub stall_timeout: Duration,
     /// Files of certificates in PEM form that are trusted beside the system's.
     pub cacert: Vec<PathBuf>,
@@ -241,21 +242,12 @@ impl Net {
     async fn exchange(&self, client: &reqwest::Client, request: Request) -> Result<Response, Fault> {
         let Request { method, url, headers, body, stall, .. } = request;
         let stall = stall.unwrap_or(self.options.stall_timeout);
-        let moved = Arc::new(AtomicU64::new(0));
-        let has_body = !body.is_empty();
+        let pulse = Pulse::new();
         let mut builder = client.request(method, url.clone()).headers(headers);
-        if has_body {
-            builder = builder.body(reqwest::Body::wrap(Outgoing::new(body, moved.clone())));
+        if !body.is_empty() {
+            builder = builder.body(reqwest::Body::wrap(Outgoing::new(body, pulse.clone())));
         }
-        let sent = builder.send();
-        let answer = match has_body {
-            false => tokio::time::timeout(self.options.connect_timeout + stall, sent)
-                .await
-                .map_err(|_| silent(&url, stall))?,
-            true => while_moving(sent, &moved, self.options.connect_timeout + stall)
-                .await
-                .ok_or_else(|| silent(&url, stall))?,
-        };
+        let answer = pulse.watch(builder.send(), stall).await.ok_or_else(|| silent(&url, stall))?;
         let mut inner = answer.map_err(|e| fault_of(&e, &url))?;
         Ok(Response {
             status: inner.status(),
@@ -332,6 +324,7 @@ impl Net {
             .no_zstd()
             .no_deflate()
             .connect_timeout(options.connect_timeout)
+            .connector_layer(Noting)
             .user_agent(&options.user_agent)
             .tls_danger_accept_invalid_certs(options.insecure);
         if lane == Lane::Own || !tls {

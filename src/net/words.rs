@@ -18,7 +18,7 @@ pub(super) fn host(url: &Url) -> String {
 }
 
 pub(super) fn silent(url: &Url, patience: Duration) -> Fault {
-    Fault::new(Kind::Network, format!("{} sent nothing for {} s", host(url), patience.as_secs()))
+    Fault::new(Kind::Network, format!("{} sent nothing for {}", host(url), crate::units::period(patience)))
 }
 
 /// The fault that an error of the HTTP library means.

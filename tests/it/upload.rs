@@ -455,7 +455,7 @@ fn connections_that_are_cut_reset_and_fall_silent() {
         Fate::reset_after(300),
         Fate::fine(),
     ]);
-    let ended = upload(&world, &proxy.url("/f"), &["--stall-timeout", "1s", "--connect-timeout", "1s"]).run();
+    let ended = upload(&world, &proxy.url("/f"), &["--stall-timeout", "1s"]).run();
     ended.exits(0);
     served.holds("f", &content);
     world.holds_only(&["big.bin"]);

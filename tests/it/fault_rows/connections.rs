@@ -33,7 +33,7 @@ pub fn breaking() -> Vec<Fault> {
         fault("silent half-way", |s| s.when(first(), stall_after(LEN / 2))).with(IMPATIENT).fresh(CHEAP),
         fault("silent after 100 kB", |s| s.when(first(), stall_after(100_000))).with(IMPATIENT).both(CHEAP),
         fault("silent before an answer", |s| s.when(first(), late(Duration::from_secs(30))))
-            .with(&["--stall-timeout", "1s", "--connect-timeout", "1s"])
+            .with(IMPATIENT)
             .both(CHEAP),
         fault("a slow drip of 2 kB a second", |s| s.when(first(), at_rate(2000)))
             .with(&["--speed-limit", "20K", "--speed-time", "1s"])
@@ -96,7 +96,7 @@ pub fn heads() -> Vec<Fault> {
             .with(IMPATIENT)
             .both(CHEAP),
         fault("a head of one byte every 100 ms", |s| s.when(first(), drips_head(Duration::from_millis(100))))
-            .with(&["--stall-timeout", "1s", "--connect-timeout", "1s"])
+            .with(IMPATIENT)
             .both(CHEAP),
         fault("a field of 60 kB", |s| s.when(always(), field("X-Long", "a".repeat(60_000)))).both(CHEAP),
         fault("80 more fields", |s| {

@@ -246,6 +246,6 @@ fn the_stall_limit_is_the_users_where_one_is_given() {
     Content::random(10, 2 * CHUNK).write_to(&world.path("a"));
     let (page, pile) = honest();
     silent_after(&page, &pile, 1, false, || Act::Hang);
-    let ended = upload(&world, &page).args(["--stall-timeout=1s", "--connect-timeout=1s"]).run();
-    ended.exits(10).says("sent nothing for 1 s");
+    let ended = upload(&world, &page).args(["--stall-timeout=1s", "--connect-timeout=10m"]).run();
+    ended.exits(10).says("sent nothing for 1s");
 }
