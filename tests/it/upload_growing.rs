@@ -85,6 +85,28 @@ fn lost_answers_and_passing_trouble() {
 }
 
 #[test]
+fn a_success_that_keeps_nothing_is_a_failure() {
+    for ways in [TUS, IETF] {
+        let (world, content) = world(3 * MIB);
+        let rule = |times: usize| {
+            move |asked: &crate::peer::Asked, before| match asked.method.as_str() {
+                "PATCH" if before > 0 && before <= times => {
+                    answer(204, vec![("Upload-Offset", asked.headers["upload-offset"].clone())], "")
+                }
+                _ => Act::Honest,
+            }
+        };
+        let once = Peer::with(ways.clone(), rule(1));
+        let ended = upload(&world, &once, &[]);
+        arrives(&world, &once, &content, &ended);
+        assert_eq!(ended.events_called("retry").len(), 1, "{:?}", ways.tongue);
+        let ever = Peer::with(ways.clone(), rule(usize::MAX));
+        upload(&world, &ever, &["--retries", "1"]).exits(3).says("kept nothing of it");
+        assert_eq!(ever.count("PATCH"), 3, "{:?}", ways.tongue);
+    }
+}
+
+#[test]
 fn what_is_gone_is_begun_anew_and_that_is_said() {
     for (ways, status) in [(TUS, 404), (TUS, 410), (IETF, 404)] {
         let (world, content) = world(3 * MIB);

@@ -304,6 +304,11 @@ impl Upload<'_> {
             return Ok(Some(step));
         }
         let kept = kept.intersect(&flight.range);
+        if kept.is_empty() && !flight.range.is_empty() {
+            // A success by its status only: taken for progress, it would be sent at the line's rate for ever.
+            self.failed(sky, Fault::new(Kind::Network, "the server took a piece and kept nothing of it"))?;
+            return Ok(None);
+        }
         let crc = match kept == flight.range {
             true => flight.crc,
             false => self.source.sum(kept).map_err(|e| self.source.fault(&e))?,
