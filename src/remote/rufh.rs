@@ -114,6 +114,7 @@ impl Ietf {
 
     /// Makes the upload by the newest draft that the server takes.
     async fn begin(&self, session: &Session, manifest: &Manifest) -> Result<(Session, State), Fault> {
+        self.fits(manifest.layout.length())?;
         let (mut last, mut deaf) = (None, false);
         for endpoint in &self.endpoints {
             for draft in &self.drafts {
@@ -124,6 +125,11 @@ impl Ietf {
                     (200..=299, Some(url)) if self.is_believed(&answer, &url).await? => {
                         let session = session.clone().with("upload", url.as_str()).with("endpoint", endpoint.as_str());
                         let session = session.with("interop", draft.0.to_string());
+                        if let Err(fault) = self.fits(manifest.layout.length()) {
+                            // Only its making has shown the limits. Nothing is in it; not told, it expires.
+                            let _ = self.forget(&session).await;
+                            return Err(fault);
+                        }
                         return Ok((session.with("limits", self.limits.get().print()), open(0)));
                     }
                     (200..=299, _) => deaf = true,
@@ -141,6 +147,18 @@ impl Ietf {
         let none = "the server shows no sign of the IETF's resumable upload";
         let fault = last.filter(|_| !deaf).unwrap_or_else(|| Fault::new(Kind::Refused, none));
         Err(fault.hint(format!("drafts with the interop numbers {} were tried", numbers.join(", "))))
+    }
+
+    /// Limits that are known are obeyed: a file outside of them is not sent at all.
+    fn fits(&self, length: u64) -> Result<(), Fault> {
+        let limits = self.limits.get();
+        let (word, limit) = match (limits.min_size, limits.max_size) {
+            (Some(least), _) if length < least => ("least", least),
+            (_, Some(most)) if length > most => ("most", most),
+            _ => return Ok(()),
+        };
+        let text = format!("the file is {length} bytes long; the server takes at {word} {limit} bytes");
+        Err(Fault::new(Kind::Refused, text))
     }
 
     fn creation(&self, endpoint: &Url, manifest: &Manifest) -> Request {
@@ -183,6 +201,9 @@ impl Ietf {
                 nonsense("the upload has another length")
             }
             (200..=299, Some(offset)) if offset > length => nonsense("it holds more than the file has"),
+            (200..=299, Some(offset)) if offset < length && wire::complete(&answer.fields) == Some(true) => {
+                Err(self.ended(&answer, offset))
+            }
             (200..=299, Some(offset)) => {
                 Ok(Some((offset, wire::complete(&answer.fields) == Some(true) && offset == length)))
             }
@@ -223,6 +244,9 @@ impl Ietf {
         };
         let (offset, complete) = (wire::offset(&answer.fields), wire::complete(&answer.fields));
         match answer.code() {
+            200..=299 if complete == Some(true) && !(last && offset.is_none_or(|told| told >= part.range.end)) => {
+                Err(self.ended(&answer, offset.unwrap_or(part.range.end)))
+            }
             200..=299 => {
                 let kept = offset.unwrap_or(part.range.end).min(part.range.end);
                 if kept < part.range.start {
@@ -248,6 +272,13 @@ impl Ietf {
         }
     }
 
+    /// The target itself has answered before it had all: that is its last word on this upload.
+    fn ended(&self, answer: &Answered, held: u64) -> Fault {
+        let (place, length) = (answer.place(), self.length());
+        let text = format!("{place} ended the upload after {held} of {length} bytes: it does not have the whole file");
+        Fault::new(Kind::Refused, text).hint("look at the server; --restart sends the file anew")
+    }
+
     fn append(&self, session: &Session, part: &Part, last: bool) -> Result<Request, Fault> {
         Ok(self.appending(Self::upload(session)?, part.range.start, last).body(part.body()))
     }
@@ -264,16 +295,17 @@ impl Ietf {
         }
     }
 
-    /// The answer that ends the upload: where the file is, if it says so. Its word is worth a count of bytes.
+    /// The answer that ends the upload: where the file is, if it says so. Its word is worth a count of bytes where it
+    /// tells one.
     fn published(&self, answer: &Answered) -> Published {
         let told = [CONTENT_LOCATION, LOCATION].into_iter().find_map(|name| answer.field(name.as_str()));
         let place = told.and_then(|told| answer.url.join(told.trim()).ok());
-        self.complete(place)
+        self.complete(place, wire::offset(&answer.fields) == Some(self.length()))
     }
 
-    fn complete(&self, place: Option<Url>) -> Published {
+    fn complete(&self, place: Option<Url>, counted: bool) -> Published {
         let place = place.unwrap_or_else(|| self.destination.url.clone());
-        let published = Published { place, digests: Vec::new(), shows: Some("size".into()) };
+        let published = Published { place, digests: Vec::new(), shows: counted.then(|| "size".into()) };
         *self.finished.borrow_mut() = Some(published.clone());
         published
     }
@@ -296,8 +328,13 @@ impl Ietf {
                     other => other?,
                 };
                 match answer.code() {
-                    200..=299 => Ok(Closed::Published(self.published(&answer))),
-                    _ if complete => Ok(Closed::Published(self.complete(None))),
+                    200..=299 => {
+                        // The question before has counted.
+                        let published = Published { shows: Some("size".into()), ..self.published(&answer) };
+                        *self.finished.borrow_mut() = Some(published.clone());
+                        Ok(Closed::Published(published))
+                    }
+                    _ if complete => Ok(Closed::Published(self.complete(None, true))),
                     409 => Ok(Closed::Taken(answer.fault("publish"))),
                     _ => Err(answer.fault("publish")),
                 }

@@ -247,6 +247,63 @@ fn limits_are_obeyed() {
     let small = Peer::honest(Ways { limit: "max-size=1000", ..IETF });
     upload(&world, &small, &[]).exits(6).says("takes at most 1000");
     assert!(small.desk().uploads.is_empty());
+    let large = Peer::honest(Ways { limit: "min-size=10000000", ..IETF });
+    upload(&world, &large, &[]).exits(6).says("takes at least 10000000");
+    assert!(large.desk().uploads.is_empty());
+}
+
+/// Limits may come only with the answer to the making: the empty upload is taken back.
+#[test]
+fn limits_that_are_told_late_are_obeyed() {
+    for (limit, says) in [("max-size=1000", "takes at most 1000"), ("min-size=9000000", "takes at least 9000000")] {
+        let (world, _) = world(3 * MIB);
+        let peer = Peer::with(Ways { limit, ..IETF }, |asked, _| match asked.method.as_str() {
+            "OPTIONS" => answer(204, vec![("Upload-Limit", "min-size=0".into())], ""),
+            _ => Act::Honest,
+        });
+        upload(&world, &peer, &[]).exits(6).says(says);
+        assert_eq!(peer.count("PATCH"), 0);
+        assert!(peer.desk().uploads.iter().all(|upload| upload.gone), "an orphan was left");
+        world.holds_only(&["big.bin"]);
+    }
+}
+
+/// `Upload-Complete: ?1` is the target's own answer, however much is left: nothing more is sent, and what it lacks is no
+/// success.
+#[test]
+fn an_end_that_comes_early_is_the_end() {
+    for fields in [vec![], vec![("Upload-Offset", "1048576".into())]] {
+        let (world, _) = world(8 * MIB);
+        let peer = Peer::with(IETF, move |asked, before| match (asked.method.as_str(), before) {
+            ("PATCH", 1) => answer(200, [fields.clone(), vec![("Upload-Complete", "?1".into())]].concat(), ""),
+            _ => Act::Honest,
+        });
+        upload(&world, &peer, &[]).exits(6).says("does not have the whole file").says("--restart");
+        assert_eq!(peer.count("PATCH"), 2, "more was sent after the end");
+    }
+    let (world, _) = world(8 * MIB);
+    let peer = Peer::with(IETF, |asked, before| match (asked.method.as_str(), before) {
+        ("PATCH", 1) => Act::LoseRequest,
+        ("HEAD", _) => answer(204, vec![("Upload-Offset", "1048576".into()), ("Upload-Complete", "?1".into())], ""),
+        _ => Act::Honest,
+    });
+    upload(&world, &peer, &[]).exits(6).says("after 1048576 of 8388608 bytes");
+    assert_eq!(peer.count("PATCH"), 2);
+}
+
+#[test]
+fn the_server_s_word_is_worth_a_count_only_where_it_counts() {
+    let (world, content) = world(MIB / 2);
+    let peer = Peer::with(IETF, |_, _| Act::Honest);
+    assert_eq!(upload(&world, &peer, &[]).event("done")["proof"], "size");
+    peer.stored(&content);
+    let silent = Peer::with(IETF, |asked, _| match asked.method.as_str() {
+        "PATCH" => answer(200, vec![("Upload-Complete", "?1".into())], ""),
+        _ => Act::Honest,
+    });
+    let ended = upload(&world, &silent, &["--name", "other"]);
+    ended.exits(0);
+    assert!(ended.event("done")["proof"].is_null(), "{}", ended.story());
 }
 
 #[test]
