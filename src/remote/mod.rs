@@ -357,8 +357,21 @@ pub trait Remote {
         Vec::new()
     }
 
-    /// The session as the remote wants it from now on, when the last part's answer has changed it.
+    /// The session as the remote wants it from now on, when the answer to the last part or closing has changed it.
     fn amended(&self) -> Option<Session> {
+        None
+    }
+
+    /// Whether the first bytes can go along with the opening of a new upload.
+    fn takes_front(&self) -> bool {
+        false
+    }
+
+    /// Hands over the first part, before the opening that it can go along with; `None` takes it back.
+    fn offer(&self, _front: Option<Part>) {}
+
+    /// The session to save before the closing, where a closing whose answer is lost must not be done again.
+    fn closing(&self, _session: &Session) -> Option<Session> {
         None
     }
 

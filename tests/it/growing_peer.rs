@@ -197,7 +197,16 @@ impl Desk {
     fn create(&mut self, asked: &Asked) -> Reply {
         let mut upload =
             Upload { length: asked.headers["upload-length"].parse().unwrap(), complete: false, ..Upload::default() };
-        assert!(asked.body.is_empty());
+        let along = self.ways.extensions.contains("creation-with-upload");
+        match asked.body.is_empty() {
+            true => {}
+            false => {
+                assert!(along, "content that nobody asked for");
+                assert_eq!(asked.headers["content-type"], "application/offset+octet-stream");
+                upload.bytes = asked.body.clone();
+            }
+        }
+        let held = upload.bytes.len();
         match self.ways.tongue {
             Tongue::Tus => {
                 upload.complete = upload.length == 0;
@@ -214,7 +223,10 @@ impl Desk {
         // Relative, as the specification allows.
         let mut fields = vec![("Location", format!("u-{}", self.uploads.len() - 1))];
         match self.ways.tongue {
-            Tongue::Tus => fields.push(("Upload-Expires", "Wed, 25 Jun 2036 16:00:00 GMT".into())),
+            Tongue::Tus => {
+                fields.push(("Upload-Expires", "Wed, 25 Jun 2036 16:00:00 GMT".into()));
+                fields.extend((held > 0).then(|| ("Upload-Offset", held.to_string())));
+            }
             Tongue::Ietf(_) => {
                 fields.extend([("Upload-Complete", "?0".into()), ("Upload-Limit", self.ways.limit.into())]);
             }

@@ -355,20 +355,50 @@ fn a_ready_made_upload_url_is_a_destination() {
     let Some(tus) = tus_node(&world) else { return };
     let content = Content::random(3, 2 * MIB);
     content.write_to(&world.path("big.bin"));
-    let host = tus.server.as_ref().unwrap().address().to_string();
-    let mut stream = TcpStream::connect(&host).unwrap();
-    let head = format!(
-        "POST /files HTTP/1.0\r\nHost: {host}\r\nTus-Resumable: 1.0.0\r\nUpload-Length: {}\r\nContent-Length: 0\r\n\r\n",
-        2 * MIB
-    );
-    stream.write_all(head.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let line = answer.lines().find(|line| line.to_ascii_lowercase().starts_with("location:")).expect(&answer);
-    let url = line.split_once(':').unwrap().1.trim().to_string();
+    let url = ready_made(&tus, "/files", &format!("Upload-Length: {}", 2 * MIB));
     let ended = world.onward(["upload", "--progress", "json", "big.bin", &url]).run();
     ended.exits(0).stdout_is(&format!("{url}\n"));
     same(Path::new(&tus.content(&world, "big.bin", &url)), &content);
     world.write("other.bin", "of another length");
     world.onward(["upload", "other.bin", &url]).run().exits(6).says("was made for");
+}
+
+/// A service may make the upload before it knows the file: the length goes along with the first part.
+#[test]
+fn an_upload_made_before_its_length_was_known() {
+    let world = World::new();
+    let Some(tus) = tus_py(&world) else { return };
+    for length in [2 * MIB + 1, 0] {
+        let content = Content::random(4, length);
+        content.write_to(&world.path("big.bin"));
+        let url = ready_made(&tus, "/files", "Upload-Defer-Length: 1");
+        let ended = world.onward(["upload", "--progress", "json", "big.bin", &url]).run();
+        ended.exits(0);
+        same(Path::new(&tus.content(&world, "big.bin", &url)), &content);
+        world.holds_only(&["big.bin"]);
+    }
+    // Killed between parts, the next run knows whether the length was told.
+    let content = Content::random(6, 4 * MIB);
+    content.write_to(&world.path("big.bin"));
+    let url = ready_made(&tus, "/files", "Upload-Defer-Length: 1");
+    for point in ["upload-opened", "part-acknowledged:1"] {
+        world.onward(["upload", "big.bin", &url]).crash_at(point).run().died_of(Signal::KILL);
+    }
+    world.onward(["resume", "big.bin"]).run().exits(0);
+    same(Path::new(&tus.content(&world, "big.bin", &url)), &content);
+}
+
+/// The URL of an upload that somebody else has made with this field.
+fn ready_made(tus: &Tus, endpoint: &str, field: &str) -> String {
+    let host = tus.server.as_ref().unwrap().address().to_string();
+    let mut stream = TcpStream::connect(&host).unwrap();
+    let head = format!(
+        "POST {endpoint} HTTP/1.0\r\nHost: {host}\r\nTus-Resumable: 1.0.0\r\n{field}\r\nContent-Length: 0\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let line = answer.lines().find(|line| line.to_ascii_lowercase().starts_with("location:")).expect(&answer);
+    let url: url::Url = format!("http://{host}/").parse().unwrap();
+    url.join(line.split_once(':').unwrap().1.trim()).unwrap().to_string()
 }

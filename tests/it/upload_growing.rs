@@ -175,6 +175,92 @@ fn joining_that_is_announced_and_not_done_becomes_one_upload() {
 }
 
 #[test]
+fn what_may_be_joined_already_is_not_joined_again() {
+    let ways = Ways { extensions: "creation,termination,concatenation", ..TUS };
+    for lost in [true, false] {
+        let (world, _) = world(5 * MIB);
+        let peer = Peer::with(ways.clone(), move |asked, _| {
+            let concat = asked.headers.get("upload-concat").cloned().unwrap_or_default();
+            match (asked.method.as_str(), concat.starts_with("final")) {
+                ("POST", true) if lost => Act::LoseRequest,
+                ("POST", true) => answer(403, vec![], ""),
+                ("HEAD", _) => {
+                    let fields = vec![("Upload-Offset", "1048576".into()), ("Upload-Length", "1048576".into())];
+                    answer(200, [fields, vec![("Upload-Concat", "partial".into())]].concat(), "")
+                }
+                _ => Act::Honest,
+            }
+        });
+        let finals = |peer: &Peer| {
+            let finals = |asked: &&crate::peer::Asked| {
+                asked.headers.get("upload-concat").is_some_and(|concat| concat.starts_with("final"))
+            };
+            peer.desk().log.iter().filter(finals).count()
+        };
+        let more = ["--chunk-size", "1M"];
+        match lost {
+            true => upload(&world, &peer, &more).exits(10).says("its answer was lost").says("--restart"),
+            false => upload(&world, &peer, &more).exits(6).says("does not join"),
+        };
+        assert_eq!(finals(&peer), 1, "lost: {lost}");
+        // The next run knows it too; a plain no may be asked for again.
+        let again = world.onward(["resume"]).run();
+        match lost {
+            true => again.exits(10).says("its answer was lost"),
+            false => again.exits(6).says("does not join"),
+        };
+        assert_eq!(finals(&peer), if lost { 1 } else { 2 });
+    }
+}
+
+#[test]
+fn the_first_bytes_go_along_where_the_server_takes_them() {
+    let ways = Ways { extensions: "creation,termination,creation-with-upload", ..TUS };
+    for refuses in [false, true] {
+        for length in [0, 1, MIB, MIB + 1, 5 * MIB] {
+            let (world, content) = world(length);
+            let peer = Peer::with(ways.clone(), move |asked, _| match asked.method.as_str() {
+                "POST" if refuses && !asked.body.is_empty() => answer(415, vec![], ""),
+                _ => Act::Honest,
+            });
+            let ended = upload(&world, &peer, &[]);
+            arrives(&world, &peer, &content, &ended);
+            let along: Vec<u64> = peer
+                .desk()
+                .log
+                .iter()
+                .filter(|asked| asked.method == "POST")
+                .map(|asked| asked.body.len() as u64)
+                .collect();
+            // Never all of it: a lost answer would leave a complete file that nobody knows of.
+            match (length > MIB, refuses) {
+                (false, _) => assert_eq!(along, [0]),
+                (true, false) => assert_eq!(along, [MIB]),
+                (true, true) => assert_eq!(along, [MIB, 0]),
+            }
+            let done = ended.event("done");
+            let wasted = if refuses { along[0] } else { 0 };
+            assert_eq!((done["moved"].as_u64(), done["already"].as_u64()), (Some(length + wasted), Some(0)));
+            assert!(ended.events_called("resumed").is_empty());
+            assert_eq!(along.iter().chain(&peer.bodies()).sum::<u64>(), length + wasted);
+        }
+    }
+}
+
+#[test]
+fn an_upload_that_one_is_forbidden_to_see_is_gone() {
+    let (world, content) = world(3 * MIB);
+    let peer = Peer::with(TUS, |asked, before| match (asked.method.as_str(), before) {
+        ("PATCH", 1) => Act::LoseAnswer,
+        ("HEAD", 0) => answer(403, vec![], ""),
+        _ => Act::Honest,
+    });
+    let ended = upload(&world, &peer, &[]);
+    arrives(&world, &peer, &content, &ended);
+    assert_eq!((ended.events_called("restarted").len(), peer.desk().uploads.len()), (1, 2));
+}
+
+#[test]
 fn a_location_on_an_error_is_kept() {
     let (world, content) = world(2 * MIB);
     let peer = Peer::with(TUS, |asked, before| match (asked.method.as_str(), before) {

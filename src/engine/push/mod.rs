@@ -298,7 +298,7 @@ impl<'a> Upload<'a> {
             step = match step {
                 Step::Open => self.open(keeper).await?,
                 Step::Send => self.transfer(keeper).await?,
-                Step::Close => self.close().await?,
+                Step::Close => self.close(keeper).await?,
                 Step::Check(wait) => self.check(wait).await?,
                 Step::Anew(why) => self.anew(why)?,
                 Step::Taken(length, fault) => self.taken(length, fault).await?,
@@ -364,6 +364,8 @@ impl<'a> Upload<'a> {
         self.name_chunks(keeper).await?;
         self.begun = true;
         let manifest = self.manifest();
+        let front = self.front()?;
+        self.remote.offer(front.as_ref().map(|front| front.part.clone()));
         let (remote, session) = (self.remote.clone(), self.session.clone());
         let (session, state) = self.patience.insist(async || remote.open(&session, &manifest).await).await?;
         disk::point("upload-opened");
@@ -373,11 +375,16 @@ impl<'a> Upload<'a> {
             let until = humantime::format_rfc3339_seconds(expires);
             self.voice.detail(format!("the server keeps it unfinished until {until}"));
         }
-        let trust = self.record.stamp.as_ref() == Some(self.source.stamp());
+        let along = front.map_or(0, |front| front.sent());
+        // What left while the source changed is no receipt.
+        let sound = along == 0 || self.source.change() == local::Change::None;
+        let trust = sound && self.record.stamp.as_ref() == Some(self.source.stamp());
         let step = self.settle(state, trust || self.remote.by_content().is_some()).await?;
         if matches!(step, Step::Send) {
-            self.already = self.ledger.held().len();
-            self.meter = Meter::new(Instant::now(), self.already, Some(self.source.length()));
+            let held = self.ledger.held().len();
+            self.already = held.saturating_sub(along);
+            self.meter = Meter::new(Instant::now(), held, Some(self.source.length()));
+            self.meter.moved(along);
             if self.already > 0 {
                 self.voice.tell(Event::Resumed { offset: self.already, total: Some(self.source.length()) });
             }
@@ -423,7 +430,7 @@ impl<'a> Upload<'a> {
         }
     }
 
-    async fn close(&mut self) -> Result<Step, Fault> {
+    async fn close(&mut self, keeper: &mut Keeper) -> Result<Step, Fault> {
         if let Some(step) = self.check_samples().await? {
             return Ok(step);
         }
@@ -432,10 +439,17 @@ impl<'a> Upload<'a> {
         let whole = whole.ok_or_else(|| Fault::new(Kind::Other, "the sum of the whole is not known"))?;
         let mut digests = vec![whole.digest()];
         digests.extend(self.digests.iter().cloned());
+        if let Some(session) = self.remote.closing(&self.session) {
+            self.session = Rc::new(session);
+            self.save_now(keeper).await?;
+        }
         let (remote, session, want) = (self.remote.clone(), self.session.clone(), self.want());
-        let closed = self.patience.insist(async || remote.close(&session, &digests, &want).await).await?;
+        let closed = self.patience.insist(async || remote.close(&session, &digests, &want).await).await;
+        if let Some(session) = self.remote.amended() {
+            self.session = Rc::new(session);
+        }
         disk::point("upload-closed");
-        match closed {
+        match closed? {
             Closed::Published(published) => Ok(Step::Done(published)),
             Closed::Pending(wait) => Ok(Step::Check(wait)),
             Closed::Taken(fault) => Err(self.name_taken(fault).kept("the server keeps the upload whole")),

@@ -77,6 +77,19 @@ impl Gauge for Valve {
     }
 }
 
+/// The first piece, on its way along with the opening.
+pub(super) struct Front {
+    pub(super) part: Part,
+    valve: Arc<Valve>,
+}
+
+impl Front {
+    /// How many of its bytes have left.
+    pub(super) fn sent(&self) -> u64 {
+        self.valve.sent.load(Ordering::Relaxed)
+    }
+}
+
 /// One piece under way.
 struct Flight {
     range: ByteRange,
@@ -229,23 +242,32 @@ impl Upload<'_> {
         Ok(())
     }
 
+    /// The first piece of an upload that is yet to be begun, where it can go along with that.
+    pub(super) fn front(&self) -> Result<Option<Front>, Fault> {
+        if self.found || !self.ledger.held().is_empty() || !self.remote.takes_front() {
+            return Ok(None);
+        }
+        let mut queue = Queue::new(self.ledger.layout(), &self.terms, self.remote.habits());
+        let Some(range) = queue.next(self.ledger.held(), &BTreeSet::new(), self.pieces.size()) else { return Ok(None) };
+        let crc = self.source.sum(range).map_err(|e| self.source.fault(&e))?;
+        let valve = self.valve(Arc::default(), range);
+        let part = self.part(range, crc, valve.clone(), false);
+        Ok(Some(Front { part, valve }))
+    }
+
+    fn valve(&self, flow: Arc<Flow>, range: ByteRange) -> Arc<Valve> {
+        Arc::new(Valve { flow, pace: self.ground.pace.clone(), sent: AtomicU64::new(0), length: range.len() })
+    }
+
+    fn part(&self, range: ByteRange, crc: Crc, gauge: Arc<Valve>, replace: bool) -> Part {
+        Part { range, layout: self.ledger.layout(), crc, file: self.source.file().clone(), gauge, replace }
+    }
+
     fn send_piece(&self, sky: &mut Sky, range: ByteRange, crc: Crc) {
-        let layout = self.ledger.layout();
-        let index = layout.index_of(range.start);
-        let valve = Arc::new(Valve {
-            flow: sky.flow.clone(),
-            pace: self.ground.pace.clone(),
-            sent: AtomicU64::new(0),
-            length: range.len(),
-        });
-        let part = Part {
-            range,
-            layout,
-            crc,
-            file: self.source.file().clone(),
-            gauge: valve.clone(),
-            replace: self.record.stale.contains(ByteRange::new(index, index + 1)),
-        };
+        let index = self.ledger.layout().index_of(range.start);
+        let valve = self.valve(sky.flow.clone(), range);
+        let replace = self.record.stale.contains(ByteRange::new(index, index + 1));
+        let part = self.part(range, crc, valve.clone(), replace);
         let (id, remote, session) = (sky.next, self.remote.clone(), self.session.clone());
         sky.next += 1;
         sky.flights.insert(id, Flight { range, crc, valve, since: Instant::now() });

@@ -3,14 +3,18 @@
 
 use super::{LEAST_SPLIT, MOST_SPLIT, Tus};
 use crate::fault::{Fault, Kind};
+use crate::remote::Part;
 use crate::remote::answer::Answered;
 use crate::remote::endpoint::{BY_PATH, name_at};
 use crate::remote::{Closed, Held, Manifest, Session, Standing, State};
 use crate::wire::tus::{self as wire, Concat, Metadata};
 use http::Method;
-use http::header::{HeaderName, LOCATION};
+use http::header::{CONTENT_TYPE, HeaderName, LOCATION};
 use std::time::SystemTime;
 use url::Url;
+
+/// Under this key a session says that its parts are being joined, or were.
+pub const JOINING: &str = "joining";
 
 /// Where the complete file of an upload made by its path shows, on a server whose uploads are gone once complete.
 pub fn file_of(url: &Url) -> Option<Url> {
@@ -33,7 +37,7 @@ impl Tus {
             return Ok((session, opened(0)));
         }
         self.split.set(Some(false));
-        let made = match self.make(session, manifest, manifest.layout.length(), None).await {
+        let made = match self.make_with_front(session, manifest).await {
             // A file of that name is there.
             Err(fault) if fault.status == Some(409) => return Ok((session.clone(), State::Taken(None, fault))),
             other => other?,
@@ -65,6 +69,7 @@ impl Tus {
             return Err(Fault::new(Kind::Refused, text).hint("ask the service for another upload URL"));
         }
         self.split.set(Some(false));
+        self.deferred.set(wire::length(&answer.fields) == Some(wire::Length::Deferred));
         let session = begun(session, &answer, url).with("upload", url.as_str()).with("given", "yes");
         Ok(Some((session, opened(0))))
     }
@@ -74,7 +79,7 @@ impl Tus {
         let (mut urls, mut saved): (Vec<Url>, _) = (Vec::new(), session.clone());
         for index in 0..manifest.layout.count() {
             let length = manifest.layout.range(index).len();
-            match self.make(&saved, manifest, length, Some(&Concat::Partial)).await {
+            match self.make(&saved, manifest, length, Some(&Concat::Partial), None).await {
                 Ok((answer, url, endpoint)) => {
                     if index == 0 {
                         saved = begun(&saved, &answer, &endpoint);
@@ -101,8 +106,48 @@ impl Tus {
         Ok(answer.field(wire::CONCAT).and_then(Concat::parse) == Some(Concat::Partial))
     }
 
+    /// Makes the upload with the first bytes of the file in it, where there are any to go along and the server takes
+    /// them; else with nothing in it. They are never all of the file: a lost answer would leave it there complete, and
+    /// nobody would know.
+    async fn make_with_front(&self, session: &Session, manifest: &Manifest) -> Result<(Answered, Url, Url), Fault> {
+        let (front, length) = (self.front.take(), manifest.layout.length());
+        if let Some(front) = front.filter(|front| front.range.end < length) {
+            match self.make(session, manifest, length, None, Some(&front)).await {
+                Err(fault)
+                    if matches!(fault.status, Some(400..=499)) && !matches!(fault.status, Some(401 | 407 | 409)) => {}
+                other => return other,
+            }
+        }
+        self.make(session, manifest, length, None, None).await
+    }
+
+    /// Joins the parts, unless they may be joined already: a second request would make a second file.
+    pub(super) async fn join_once(&self, session: &Session) -> Result<Closed, Fault> {
+        if self.joined.get() {
+            return match self.settled_elsewhere(session).await? {
+                State::Done(published) => Ok(Closed::Published(published)),
+                _ => {
+                    let text = "the server was told to join the parts, and its answer was lost: the file may be there";
+                    Err(Fault::new(Kind::Unknown, text).hint("look at the server; --restart sends the file anew"))
+                }
+            };
+        }
+        self.joined.set(true);
+        let closed = self.join(session).await;
+        // It may have said no: then nothing was joined, and nothing will be.
+        self.joined.set(closed.is_ok());
+        closed
+    }
+
+    /// The session without the mark of [`JOINING`], where nothing was told to be joined after all.
+    pub(super) fn unmarked(&self, session: &Session) -> Option<Session> {
+        let mut session = session.clone();
+        let marked = session.0.remove(JOINING).is_some();
+        (marked && !self.joined.get()).then_some(session)
+    }
+
     /// Joins the uploads of all chunks.
-    pub(super) async fn join(&self, session: &Session) -> Result<Closed, Fault> {
+    async fn join(&self, session: &Session) -> Result<Closed, Fault> {
         let parts = session.0.get("parts").and_then(toml::Value::as_array).cloned().unwrap_or_default();
         let urls: Vec<Url> = parts.iter().filter_map(|part| part.as_str()?.parse().ok()).collect();
         let endpoint = self.endpoints.first().unwrap_or(&self.destination.url);
@@ -114,7 +159,7 @@ impl Tus {
         let whole = Concat::Final(urls.iter().map(path).collect());
         let manifest =
             Manifest { name: session.text("name").unwrap_or_default().into(), ..Manifest::of(self.layout()) };
-        match self.make(session, &manifest, self.layout().length(), Some(&whole)).await {
+        match self.make(session, &manifest, self.layout().length(), Some(&whole), None).await {
             Ok((_, url, _)) => {
                 let counted = matches!(self.look(url.clone(), self.layout().length()).await, Ok(Some(offset)) if offset == self.layout().length());
                 let shows = counted || matches!(self.settled_elsewhere(session).await, Ok(State::Done(_)));
@@ -123,7 +168,9 @@ impl Tus {
                 published.shows = published.shows.filter(|_| shows);
                 Ok(Closed::Published(published))
             }
-            Err(fault) if fault.kind == Kind::Network => Ok(Closed::Ambiguous(fault)),
+            Err(fault) if fault.kind == Kind::Network || matches!(fault.status, Some(500 | 502 | 504..)) => {
+                Ok(Closed::Ambiguous(Fault { kind: Kind::Network, ..fault }))
+            }
             Err(fault) => Err(fault
                 .kept("the server keeps all parts")
                 .hint("it does not join what it took; with --restart -x 1 the file goes in one piece")),
@@ -137,6 +184,7 @@ impl Tus {
         manifest: &Manifest,
         length: u64,
         concat: Option<&Concat>,
+        front: Option<&Part>,
     ) -> Result<(Answered, Url, Url), Fault> {
         let saved =
             session.text("endpoint").filter(|_| session.text("begun").is_some()).and_then(|url| url.parse().ok());
@@ -153,6 +201,9 @@ impl Tus {
             if concat != Some(&Concat::Partial) {
                 let metadata = self.metadata(session, &endpoint, manifest);
                 request = request.header(HeaderName::from_static(wire::METADATA), metadata.to_string());
+            }
+            if let Some(front) = front {
+                request = request.header(CONTENT_TYPE, wire::CONTENT_TYPE).body(front.body());
             }
             let answer = self.send(request).await?;
             // Some servers say where it is also when the rest of the answer is a failure: it was made.

@@ -68,8 +68,16 @@ pub struct Tus {
     checksum: Cell<Option<Algorithm>>,
     /// Where a part was sent from that was not answered: a server that stands there has dropped it whole.
     unanswered: Cell<Option<u64>>,
+    /// Whether the parts may have been joined already, by a request whose answer nobody has seen.
+    joined: Cell<bool>,
     /// Whether it was seen to drop parts that are cut.
     drops: Cell<bool>,
+    /// Whether the upload was made before its length was known, and the server still waits for that.
+    deferred: Cell<bool>,
+    /// The first bytes of the file, to go along with the making of the upload.
+    front: RefCell<Option<Part>>,
+    /// The session, where an answer has changed it.
+    amended: RefCell<Option<Session>>,
     /// Bytes that were acknowledged in this run.
     stored: Cell<u64>,
     finished: RefCell<Option<Published>>,
@@ -96,7 +104,11 @@ impl Tus {
             split: Cell::new(saved.map(|session| session.0.contains_key("parts"))),
             layout: Cell::default(),
             unanswered: Cell::default(),
+            joined: Cell::new(saved.is_some_and(|session| session.text(create::JOINING).is_some())),
             drops: Cell::default(),
+            deferred: Cell::default(),
+            front: RefCell::default(),
+            amended: RefCell::default(),
             stored: Cell::default(),
             finished: RefCell::default(),
             expires: Cell::default(),
@@ -136,6 +148,7 @@ impl Tus {
     /// Asks how far an upload is; `None`: there is no such upload.
     async fn look(&self, url: Url, length: u64) -> Result<Option<u64>, Fault> {
         let answer = self.send(self.request(Method::HEAD, url)).await?;
+        self.deferred.set(wire::length(&answer.fields) == Some(wire::Length::Deferred));
         let nonsense =
             |why: &str| Err(Fault::new(Kind::Other, format!("{} contradicts itself: {why}", answer.place())));
         match (answer.code(), wire::offset(&answer.fields)) {
@@ -145,8 +158,8 @@ impl Tus {
                 _ => Ok(Some(offset)),
             },
             (200..=299, None) => nonsense("it does not say how far the upload is"),
-            // Some servers answer 400 where they know nothing of an upload.
-            (400 | 404 | 410, _) => Ok(None),
+            // Some servers answer 400 where they know nothing of an upload, and one may be forbidden to know.
+            (400 | 403 | 404 | 410, _) => Ok(None),
             _ => Err(answer.fault("say how far it is with")),
         }
     }
@@ -246,6 +259,9 @@ impl Tus {
             .header(HeaderName::from_static(wire::OFFSET), (part.range.start - start).to_string())
             .header(CONTENT_TYPE, wire::CONTENT_TYPE)
             .body(part.body());
+        if self.deferred.get() {
+            request = request.header(HeaderName::from_static(wire::LENGTH), self.layout().length().to_string());
+        }
         let checksum = self.checksum.get();
         if let Some(algorithm) = checksum {
             let Some(digest) = hashed(part, algorithm) else { return Ok(Put::Damaged) };
@@ -260,7 +276,10 @@ impl Tus {
         };
         match answer.code() {
             200..=299 => match wire::offset(&answer.fields) {
-                Some(offset) => self.kept(part, start + offset, &answer),
+                Some(offset) => {
+                    self.deferred.set(false);
+                    self.kept(part, start + offset, &answer)
+                }
                 None => Ok(Put::Ambiguous(answer.passing("say how much it took of"))),
             },
             // A mismatch; 417 is one server's word for it.
@@ -350,12 +369,16 @@ impl Tus {
         if !missing.is_empty() {
             return Ok(Closed::Missing(missing));
         }
-        if self.layout().length() == 0 && create::file_of(&self.destination.url).is_some() {
-            // Complete from the start by the specification, but such a server makes a file only of what is sent to it.
+        let waits = self.deferred.get() || create::file_of(&self.destination.url).is_some();
+        if self.layout().length() == 0 && waits {
+            // Complete from the start by the specification, but one server makes a file only of what is sent to it, and
+            // another has yet to hear that nothing is to come.
+            let length = (HeaderName::from_static(wire::LENGTH), "0");
             let nothing = self
                 .request(Method::PATCH, self.upload_at(session, 0)?.0)
                 .header(HeaderName::from_static(wire::OFFSET), "0")
                 .header(CONTENT_TYPE, wire::CONTENT_TYPE);
+            let nothing = if self.deferred.get() { nothing.header(length.0, length.1) } else { nothing };
             let answer = self.send(nothing).await?;
             return match answer.status.is_success() {
                 true => Ok(Closed::Published(self.published(self.destination.url.clone()))),
@@ -363,7 +386,7 @@ impl Tus {
             };
         }
         match self.splits() {
-            true => self.join(session).await,
+            true => self.join_once(session).await,
             false => Ok(Closed::Published(self.published(self.upload_at(session, 0)?.0))),
         }
     }
@@ -469,6 +492,23 @@ impl Remote for Tus {
         self.expires.get()
     }
 
+    fn takes_front(&self) -> bool {
+        // With checksums the first bytes are worth more in a part that is compared.
+        !self.splits() && self.checksum.get().is_none() && self.abilities.has(Extension::CreationWithUpload)
+    }
+
+    fn offer(&self, front: Option<Part>) {
+        *self.front.borrow_mut() = front;
+    }
+
+    fn closing(&self, session: &Session) -> Option<Session> {
+        (self.splits() && session.text(create::JOINING).is_none()).then(|| session.clone().with(create::JOINING, "yes"))
+    }
+
+    fn amended(&self) -> Option<Session> {
+        self.amended.take()
+    }
+
     fn prepare(&self) -> Session {
         let mut session = Session::default().with("protocol", NAME).with("key", crate::disk::token());
         if let Some(endpoint) = self.endpoints.first() {
@@ -500,7 +540,11 @@ impl Remote for Tus {
     }
 
     fn close<'a>(&'a self, session: &'a Session, _: &'a [Digest], _: &'a [Algorithm]) -> Answer<'a, Closed> {
-        Box::pin(self.finish(session))
+        Box::pin(async move {
+            let closed = self.finish(session).await;
+            *self.amended.borrow_mut() = self.unmarked(session);
+            closed
+        })
     }
 
     fn abandon<'a>(&'a self, session: &'a Session) -> Answer<'a, ()> {
