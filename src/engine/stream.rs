@@ -3,7 +3,7 @@
 
 use crate::chunk::ByteRange;
 use crate::event::Progress;
-use crate::fault::Fault;
+use crate::fault::{Fault, Kind};
 use crate::partial::PartialFile;
 use crate::source::Body;
 
@@ -69,7 +69,7 @@ pub async fn drink(
                 writer = file.writer(gap);
             }
             let Some(open) = writer.as_mut() else {
-                return Err(Fault::new(crate::fault::Kind::Network, "more bytes came than were promised"));
+                return Err(Fault::new(Kind::Network, "more bytes came than were promised"));
             };
             let mine = rest.len().min(usize::try_from(gap.end - at).unwrap_or(usize::MAX));
             open.write(&rest[..mine])?;
@@ -93,7 +93,11 @@ pub async fn drink(
     match file.length() {
         None if held.end() > at => return Ok(Streamed::Differs),
         None => file.set_length(at)?,
-        Some(length) if at != length => return Ok(Streamed::Differs),
+        // Whatever there was agreed, and the answer had told no length of its own: it was cut.
+        Some(length) if at < length => {
+            let text = format!("{} ended the answer {} bytes too early", pass.host, length - at);
+            return Err(Fault::new(Kind::Network, text));
+        }
         Some(_) => {}
     }
     Ok(Streamed::Complete)

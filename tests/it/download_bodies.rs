@@ -87,3 +87,21 @@ fn two_ranges_are_none() {
     });
     ends(&content, vec![(always(), twice)], 0);
 }
+
+/// A length that was told once does not shrink because a later answer tells none and ends before it.
+#[test]
+fn an_end_before_the_known_length_is_a_cut() {
+    let content = Content::random(85, LEN);
+    let world = World::new();
+    let origin = Origin::serving(&content);
+    let short = so_that(|_, answer| (answer.start, answer.end) = (0, LEN * 2 / 3));
+    origin.when(always(), ignore_range()).when(first(), cut_after(LEN / 2));
+    origin.when(from(2), short).when(from(2), until_close());
+    let url = origin.url("/file.bin");
+    let ended = download(&world, &url).args(["--retries", "2"]).run();
+    assert_eq!(ended.code(), Some(3), "{}\n{}", ended.story(), origin.story());
+    assert!(!world.exists("file.bin") && world.exists("file.bin.partial"), "{}", ended.story());
+    origin.honest_again();
+    download(&world, &url).run().exits(0);
+    world.finished("file.bin", &content);
+}
