@@ -28,7 +28,10 @@ mod plot;
 mod report;
 mod rows;
 mod scaling;
+#[path = "../../it/servers.rs"]
+mod servers;
 mod tools;
+mod uploads;
 #[path = "../../it/world.rs"]
 mod world;
 

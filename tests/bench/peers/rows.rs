@@ -3,13 +3,10 @@
 use super::nginx::Nginx;
 use super::tools::{self, find};
 use super::world::{Content, World, same};
-use super::{Settings, number};
-use std::cell::RefCell;
+use super::{Settings, uploads};
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::rc::Rc;
+use std::process::Command;
 
 /// One who does the work.
 pub struct Contestant {
@@ -29,7 +26,7 @@ pub struct Goal {
     pub cpu: Option<f64>,
 }
 
-const fn goal(against: &'static str, wall: f64) -> Goal {
+pub const fn goal(against: &'static str, wall: f64) -> Goal {
     Goal { against, wall: Some(wall), cpu: None }
 }
 
@@ -69,8 +66,8 @@ impl Field {
         fs::create_dir_all(fast.path().join("put")).ok()?;
         let (at, put) = (www.display(), fast.path().join("put"));
         let more = format!(
-            "location /twenty/ {{ alias {at}/; limit_rate 20m; }}\n    location /put/ {{ alias {}/; dav_methods PUT; }}",
-            put.display()
+            "location /twenty/ {{ alias {at}/; limit_rate 20m; }}\n    location /put/ {{ alias {put}/; dav_methods PUT; client_body_temp_path {put}-arriving; }}",
+            put = put.display()
         );
         let nginx = Nginx::with(world, &more)?;
         // What is served lies in memory.
@@ -101,7 +98,7 @@ pub fn all(field: &Field) -> Vec<Row> {
     let mut rows = downloads(field);
     rows.push(small(field, "small files (-i), 4 KiB each, to memory", &field.fast, false, goal("curl", 1.0)));
     rows.push(small(field, "small files (-i), 4 KiB each, to disk, durable", &field.disk, true, goal("curl", 1.2)));
-    rows.push(upload(field));
+    rows.extend(uploads::rows(field));
     rows
 }
 
@@ -214,98 +211,4 @@ fn small(field: &Field, title: &'static str, base: &Path, durable: bool, goal: G
         }
     });
     Row { title, contestants: contestants.collect(), goals: vec![goal], often: 1 }
-}
-
-/// An `onward serve` that is started anew for each run.
-#[derive(Default)]
-struct Receiver {
-    child: Option<Child>,
-    url: String,
-}
-
-impl Receiver {
-    fn start(&mut self, root: &Path, home: &Path) {
-        self.stop();
-        let _ = fs::remove_dir_all(root);
-        fs::create_dir_all(root).expect("a folder can be made");
-        let mut command = tools::command("onward", home);
-        command.arg("serve").arg(root).args(["--listen", "127.0.0.1:0", "--min-free", "1M"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("serve starts");
-        self.url.clear();
-        let _ = BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut self.url);
-        self.child = Some(child);
-    }
-
-    fn stop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-fn upload(field: &Field) -> Row {
-    let source = field.fast.join("www/large");
-    let root = field.fast.join("served");
-    let receiver = Rc::new(RefCell::new(Receiver::default()));
-    let (home, put) = (field.home.clone(), field.fast.join("put/large"));
-    let put_url = field.nginx.url("/put/large");
-    let (content, content_too) = (field.large.clone(), field.large.clone());
-    let onward = Contestant {
-        name: "onward".into(),
-        command: Box::new({
-            let (source, receiver, home) = (source.clone(), receiver.clone(), home.clone());
-            move || {
-                let mut command = tools::command("onward", &home);
-                command.args(["upload", "--progress", "none"]).arg(&source).arg(receiver.borrow().url.trim());
-                command
-            }
-        }),
-        before: Box::new({
-            let (receiver, home, root) = (receiver.clone(), home.clone(), root.clone());
-            move || {
-                Field::forget(&home);
-                receiver.borrow_mut().start(&root, &home);
-            }
-        }),
-        right: Box::new(move || {
-            same(&root.join("large"), &content);
-            true
-        }),
-    };
-    let curl = Contestant {
-        name: "curl".into(),
-        command: Box::new({
-            let home = home.clone();
-            move || {
-                let mut command = tools::command("curl", &home);
-                command.args(["-sS", "-f", "-T"]).arg(&source).arg(&put_url);
-                command
-            }
-        }),
-        before: Box::new({
-            let put = put.clone();
-            move || {
-                receiver.borrow_mut().stop();
-                let _ = fs::remove_file(&put);
-            }
-        }),
-        right: Box::new(move || {
-            same(&put, &content_too);
-            true
-        }),
-    };
-    let contestants = [onward, curl].into_iter().filter(|one| find(&one.name).is_some()).collect();
-    Row {
-        title: "upload: onward to serve (verified), curl -T to nginx",
-        contestants,
-        goals: vec![goal("curl", 1.3)],
-        often: 1,
-    }
 }
