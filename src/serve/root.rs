@@ -11,7 +11,6 @@ use rustix::fs::{AtFlags, FileType, OFlags};
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -168,10 +167,12 @@ pub fn path_parts(path: &str) -> Option<(Vec<OsString>, bool)> {
     Some((path.split('/').map(part).collect::<Option<_>>()?, folder))
 }
 
-/// A strong entity tag: it differs whenever the content may.
+/// A strong entity tag: it differs whenever the content may. Inodes are used again and modification times are set at
+/// will, so the time of the last change of status, which nobody can set, is in it.
 pub fn etag(meta: &Metadata) -> String {
-    let nanos = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
-    format!("\"{:x}-{:x}-{nanos:x}\"", meta.ino(), meta.len())
+    let stamp = disk::stamp_of(meta);
+    let ctime = stamp.ctime.unwrap_or_default();
+    format!("\"{:x}-{:x}-{}-{ctime}\"", stamp.inode, stamp.size, stamp.mtime)
 }
 
 #[cfg(test)]
