@@ -40,13 +40,11 @@ pub fn parts(name: &str) -> Result<Vec<&str>, BadName> {
         return Err(BadName("the name has more than 32 parts"));
     }
     parts.iter().try_for_each(|part| ordinary(part))?;
-    match parts.last().is_some_and(|last| ours(last)) {
-        true => Err(BadName("names ending in .partial, .partial.toml or .partial.lock are kept for unfinished files")),
-        false => Ok(parts),
-    }
+    Ok(parts)
 }
 
-/// Whether a file of this name is ours while unfinished: such files are neither served nor taken.
+/// Whether a file of this name is ours while unfinished: such files are neither served nor taken, nor are folders of
+/// such names.
 pub fn ours(part: &str) -> bool {
     let lower = part.to_ascii_lowercase();
     SUFFIXES.iter().any(|suffix| lower.ends_with(suffix))
@@ -66,6 +64,10 @@ fn ordinary(part: &str) -> Result<(), BadName> {
     }
     if private(part) {
         return Err(BadName("the name reaches into the server's own folder"));
+    }
+    // What is hidden once it is there must not be taken, and a part is hidden wherever it stands in a path.
+    if ours(part) {
+        return Err(BadName("names ending in .partial, .partial.toml or .partial.lock are kept for unfinished files"));
     }
     // A new `.bashrc` or `.ssh/authorized_keys` under a root that happens to be a home folder would be a break-in.
     if part.starts_with('.') {
@@ -96,19 +98,8 @@ mod tests {
 
     #[test]
     fn ordinary_names() {
-        for name in [
-            "big.iso",
-            "a/b/c",
-            "a b",
-            "ünïcode/ファイル.bin",
-            "x..y",
-            "a.",
-            "-rf",
-            "con",
-            "partial",
-            "~",
-            "x.partial/y",
-        ] {
+        for name in ["big.iso", "a/b/c", "a b", "ünïcode/ファイル.bin", "x..y", "a.", "-rf", "con", "partial", "~"]
+        {
             assert_eq!(parts(name).map(|parts| parts.join("/")), Ok(name.to_string()));
         }
     }
@@ -149,6 +140,8 @@ mod tests {
             "x.partial.lock",
             "X.PARTIAL",
             "a/x.Partial.Toml",
+            "x.partial/y",
+            "a/x.PARTIAL.lock/y/z",
             &long,
             &longer,
             &deep,
