@@ -72,6 +72,7 @@ pub fn start(store: &Arc<Store>, upload: &Arc<Upload>, phase: &mut Phase, file: 
                 let text = format!("received {} ({})", receipt.path, crate::units::bytes(upload.layout().length()));
                 store.tell(Event::Detail { text });
                 *phase = Phase::Done(Arc::new(receipt));
+                store.parts_are_joined(&upload);
                 Ok(())
             }
             Err(problem) => {

@@ -27,8 +27,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// An upload without a byte is forgotten after this time.
 const EMPTY_LIMIT: Duration = Duration::from_secs(3600);
-/// A part of a file that has been joined is forgotten after this time.
-const JOINED_LIMIT: Duration = Duration::from_secs(3600);
+/// A part of a file that has been joined is forgotten after this time: its bytes are on the disk a second time.
+const JOINED_LIMIT: Duration = Duration::from_secs(600);
 /// Where a record has what an upload that grows from its beginning needs.
 const LINE: &str = "line";
 /// The mark in a record that the client has said it was all.
@@ -165,7 +165,9 @@ impl Store {
             }
         };
         let Some((head, md5)) = read_head(&id, &record) else { return };
-        let begun = !record.held(disk::boot_id()).is_empty();
+        // Nobody sends the bytes of a file that is joined: it is as alive as its parts.
+        let joined = head.line.as_ref().is_some_and(Line::is_joined);
+        let begun = joined || !record.held(disk::boot_id()).is_empty();
         let upload = Upload::new(head, record.if_exists, md5, record.updated, begun, Phase::Closed);
         {
             let mark = |key: &str| record.session.get(key).and_then(toml::Value::as_bool).unwrap_or(false);
@@ -199,6 +201,15 @@ impl Store {
             upload.head.domain == domain && concat.is_some_and(|urls| urls.contains(part.as_str()))
         };
         self.shelf().by_id.values().filter(wants).cloned().collect()
+    }
+
+    /// The parts of `upload` have become a finished file.
+    pub fn parts_are_joined(&self, upload: &Upload) {
+        let parts = upload.head.line.iter().flat_map(Line::parts);
+        for part in parts.filter_map(|id| self.find(&id, &upload.head.domain)) {
+            part.facts().joined = true;
+            part.touch(false);
+        }
     }
 
     /// Unfinished uploads of `domain` other than `but` whose content is said to have this MD5, cut the same way.
@@ -289,7 +300,8 @@ impl Store {
         let unfinished = |other: &&Arc<Upload>| {
             // A phase that is locked is one that changes: it counts.
             let done = other.phase.try_lock().is_ok_and(|phase| matches!(*phase, Phase::Done(_)));
-            other.head.domain == upload.head.domain && !done
+            // Parts of a finished file are finished, although they may be used again for a while.
+            other.head.domain == upload.head.domain && !done && !other.facts().joined
         };
         let count = shelf.by_id.values().filter(unfinished).count();
         if count >= self.rules.max_unfinished as usize {
@@ -390,8 +402,15 @@ impl Store {
         }
     }
 
-    /// When an upload is forgotten if nothing more is heard of it.
+    /// When an upload is forgotten if nothing more is heard of it. A file that is joined waits for its parts as long as
+    /// one of them lives.
     pub fn expires(&self, upload: &Upload) -> SystemTime {
+        let parts = upload.head.line.iter().flat_map(Line::parts);
+        let parts = parts.filter_map(|id| self.find(&id, &upload.head.domain)).map(|part| self.expires_alone(&part));
+        parts.fold(self.expires_alone(upload), SystemTime::max)
+    }
+
+    fn expires_alone(&self, upload: &Upload) -> SystemTime {
         let facts = upload.facts();
         let limit = match (facts.begun, facts.joined) {
             (true, false) => self.rules.expire,

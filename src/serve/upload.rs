@@ -56,6 +56,12 @@ impl Line {
     pub fn is_joined(&self) -> bool {
         self.concat.is_some() && !self.is_part()
     }
+
+    /// The uploads it is joined from, by the ids in their URLs.
+    pub fn parts(&self) -> impl Iterator<Item = Id> {
+        let urls = self.concat.as_deref().and_then(|concat| concat.strip_prefix("final;")).unwrap_or_default();
+        urls.split_ascii_whitespace().filter_map(|url| Id::parse(url.rsplit('/').next()?))
+    }
 }
 
 /// What never changes of an upload.

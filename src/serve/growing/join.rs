@@ -3,7 +3,7 @@
 
 use super::super::check::{self, Content, Order};
 use super::super::store::{JOINED, Store};
-use super::super::upload::{NO_END, Over, Phase, Upload};
+use super::super::upload::{Line, NO_END, Over, Phase, Upload};
 use super::{Growing, Outcome, Wish, problem, unknown};
 use crate::partial::PartialFile;
 use crate::wire::handshake::{Id, Reason};
@@ -57,7 +57,7 @@ impl Growing<'_> {
             (_, None) => return Err(unknown()),
             (_, Some(file)) => file,
         };
-        let ids = ids(upload);
+        let ids: Vec<Id> = upload.head.line.iter().flat_map(Line::parts).collect();
         let mut parts = Vec::new();
         for id in &ids {
             let part = self.part(id)?;
@@ -80,7 +80,7 @@ impl Growing<'_> {
         }
         let target = check::parts_of(&upload.head.folder, &upload.head.name);
         let over = check::start(self.store, upload, &mut phase, file, Order { target, content: Content::Parts(parts) });
-        tokio::spawn(mark_joined(self.store.clone(), self.domain.to_string(), ids, over.clone()));
+        tokio::spawn(note_joined(self.store.clone(), self.domain.to_string(), ids, over.clone()));
         Ok(Some(over))
     }
 
@@ -107,22 +107,14 @@ impl Growing<'_> {
     }
 }
 
-/// The parts of a file, by the ids in their URLs.
-fn ids(upload: &Upload) -> Vec<Id> {
-    let concat = upload.head.line.as_ref().and_then(|line| line.concat.as_deref()).unwrap_or_default();
-    let urls = concat.strip_prefix("final;").unwrap_or_default();
-    urls.split_ascii_whitespace().filter_map(|url| Id::parse(url.rsplit('/').next()?)).collect()
-}
-
-/// Parts that have become a file are not needed for long.
-async fn mark_joined(store: Arc<Store>, domain: String, parts: Vec<Id>, mut over: Over) {
+/// Parts that have become a file are not needed for long, by a later server neither.
+async fn note_joined(store: Arc<Store>, domain: String, parts: Vec<Id>, mut over: Over) {
     let ended = over.wait_for(Option::is_some).await.ok().and_then(|verdict| verdict.clone());
     if !matches!(ended, Some(Ok(()))) {
         return;
     }
     for id in parts.into_iter().collect::<HashSet<_>>() {
         let Some(part) = store.find(&id, &domain) else { continue };
-        part.facts().joined = true;
         let mut phase = part.phase.lock().await;
         if let Ok(Some(file)) = store.file(&part, &mut phase).await {
             file.edit(|record| drop(record.session.insert(JOINED.into(), true.into())));

@@ -4,6 +4,7 @@ use super::{TYPE, begin_patch, checksum, content, create, location, named, offse
 use crate::receiver::{Receiver, Talk, tree};
 use crate::world::{World, eventually};
 use onward::digest::Algorithm;
+use serde_json::json;
 
 #[test]
 fn creation_with_upload() {
@@ -192,6 +193,24 @@ fn expiration() {
 }
 
 #[test]
+fn a_file_lives_as_long_as_one_of_its_parts() {
+    let world = World::new();
+    let server = Receiver::setup(&world).args(["--expire", "4s"]).start();
+    let mut talk = talk(&server);
+    let one = location(talk.ask("POST /\nUpload-Concat: partial\nUpload-Length: 3", b"").is(201));
+    let whole = location(talk.ask(&format!("POST /\nUpload-Concat: final;{one}\n{}", named("f")), b"").is(201));
+    let made = std::time::Instant::now();
+    // Nobody asks for the whole while its part is asked for.
+    while made.elapsed() < std::time::Duration::from_secs(7) {
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        assert_eq!(offset(&mut talk, &one), Some(0));
+    }
+    talk.ask(&format!("HEAD {whole}"), b"").is(200);
+    patch(&mut talk, &one, 0, b"abc").is(204);
+    eventually("the file is joined", || server.path("f").exists().then_some(()));
+}
+
+#[test]
 fn concatenation() {
     let world = World::new();
     let server = Receiver::start(&world);
@@ -237,6 +256,25 @@ fn concatenation() {
     assert_eq!(offset(&mut talk, &whole), Some(133_333), "the file is its own");
 }
 
+/// Clients that send in parallel leave their parts behind, file after file: they are not unfinished.
+#[test]
+fn joined_parts_do_not_count_as_unfinished() {
+    let world = World::new();
+    let server = Receiver::setup(&world).args(["--max-unfinished", "3"]).start();
+    let mut talk = talk(&server);
+    for n in 0..6 {
+        let (one, two) = (part(&mut talk, b"abc"), part(&mut talk, b"def"));
+        let head = format!("POST /\nUpload-Concat: final;{one} {two}\n{}", named(&format!("f{n}")));
+        talk.ask(&head, b"").is(201);
+        assert_eq!(server.read(&format!("f{n}")), b"abcdef");
+    }
+    server.begin("g", 3, 3, json!({})).is(201);
+    let (one, two) = (create(&mut talk, "h", 1), create(&mut talk, "i", 1));
+    talk.ask(&format!("POST /\nUpload-Length: 1\n{}", named("j")), b"").refuses(429, "too-many");
+    // What is not joined counts, and is kept for the usual time.
+    assert_eq!((offset(&mut talk, &one), offset(&mut talk, &two)), (Some(0), Some(0)));
+}
+
 #[test]
 fn files_wait_for_parts_that_are_not_complete() {
     let world = World::new();
@@ -252,6 +290,10 @@ fn files_wait_for_parts_that_are_not_complete() {
     server.kill();
     let server = Receiver::start(&world);
     let mut second = talk(&server);
+    let expires = second.ask(&format!("HEAD {whole}"), b"");
+    let expires = httpdate::parse_http_date(expires.is(200).field("upload-expires").unwrap()).unwrap();
+    let left = expires.duration_since(std::time::SystemTime::now()).unwrap();
+    assert!(left > std::time::Duration::from_secs(6 * 24 * 3600), "it waits as long as its parts live: {left:?}");
     patch(&mut second, &one, 3, b"def").is(204);
     patch(&mut second, &two, 0, b"ghi").is(204);
     assert_eq!(offset(&mut second, &whole), None);
