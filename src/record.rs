@@ -172,6 +172,14 @@ pub struct Record {
     pub updated: SystemTime,
     /// What the remote calls this content.
     pub validator: Validator,
+    /// The media type it was said to be of (download), as `text/html`: what tells a page in its place from its next
+    /// version.
+    pub media: Option<String>,
+    /// The digest of the whole that a server has offered (download): the content is held to it, whenever it is
+    /// complete.
+    pub offered: Option<Digest>,
+    /// Whether some of the bytes are only shown by samples to be of this very content (download).
+    pub sampled: bool,
     /// The local data file as it was at a clean end; absent while a process is at it and after a kill. Of an upload,
     /// always: the source as it was when the bytes in this record were read.
     pub stamp: Option<Stamp>,
@@ -226,6 +234,12 @@ struct Text {
     if_exists: IfExists,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     checksum: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    server_digest: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content_type: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proof: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     identity: Option<String>,
     #[serde(default)]
@@ -310,6 +324,9 @@ impl Record {
             recent_boot: None,
             updated: SystemTime::UNIX_EPOCH,
             validator: Validator::default(),
+            media: None,
+            offered: None,
+            sampled: false,
             stamp: None,
             owner: None,
             prefix: BTreeMap::new(),
@@ -378,6 +395,9 @@ impl Record {
             chunk_size: self.chunk_size,
             if_exists: self.if_exists,
             checksum: self.checksum.as_ref().map(Digest::to_string),
+            server_digest: self.offered.as_ref().map(Digest::to_string),
+            content_type: self.media.clone(),
+            proof: self.sampled.then(|| "overlap".to_string()),
             identity: self.identity.as_ref().map(Digest::to_string),
             done: self.done.to_string(),
             stale: self.stale.to_string(),
@@ -483,14 +503,15 @@ impl Text {
         record.mirrors = self.mirrors;
         record.needs = self.needs;
         record.if_exists = self.if_exists;
-        record.identity = match self.identity {
-            Some(text) => Some(Digest::parse(&text).ok_or_else(|| damaged("its identity is no digest"))?),
-            None => None,
+        let digest = |text: Option<String>, why: &str| match text {
+            Some(text) => Digest::parse(&text).ok_or_else(|| damaged(why)).map(Some),
+            None => Ok(None),
         };
-        record.checksum = match self.checksum {
-            Some(text) => Some(Digest::parse(&text).ok_or_else(|| damaged("its checksum is not one"))?),
-            None => None,
-        };
+        record.identity = digest(self.identity, "its identity is no digest")?;
+        record.checksum = digest(self.checksum, "its checksum is not one")?;
+        record.offered = digest(self.server_digest, "its server's digest is not one")?;
+        record.media = self.content_type;
+        record.sampled = self.proof.is_some();
         record.updated = humantime::parse_rfc3339_weak(&self.updated.to_string()).unwrap_or(SystemTime::UNIX_EPOCH);
         record.validator = self.validator;
         record.prefix = self.prefix;

@@ -31,6 +31,16 @@ pub enum End {
     NoRanges(String),
 }
 
+/// An answer that is open when the crew sets out.
+pub struct First {
+    /// The bytes it holds.
+    pub range: ByteRange,
+    /// Those bytes, from the first one on.
+    pub body: Box<dyn Body>,
+    /// What these very bytes are said to hash to.
+    pub digest: Option<Digest>,
+}
+
 /// What the connections of one download share.
 pub struct Crew {
     /// Where bytes come from: the URL itself first, then its mirrors.
@@ -55,6 +65,10 @@ pub struct Crew {
     pub news: Notify,
     /// Connections slower than this are replaced.
     pub least: Least,
+    /// The media type the content was said to be of.
+    pub media: Option<String>,
+    /// Whether bytes were taken that are only shown by samples to be of this content.
+    pub sampled: Cell<bool>,
     /// The claims' outlets: whoever cuts a claim shrinks its outlet.
     outlets: RefCell<HashMap<ClaimId, Way>>,
 }
@@ -116,6 +130,8 @@ impl Crew {
             digests: Vec::new(),
             news: Notify::new(),
             least,
+            media: None,
+            sampled: Cell::new(false),
             sink,
             spans: RefCell::new(spans),
             meter: RefCell::new(meter),
@@ -131,8 +147,8 @@ impl Crew {
         &self.suppliers[self.main]
     }
 
-    /// The life of one connection. `first` is an answer that is already open, from its first byte on.
-    pub async fn work(self: Rc<Self>, by: Rc<Supplier>, first: Option<(ByteRange, Box<dyn Body>)>) -> End {
+    /// The life of one connection. `first` is an answer that is already open.
+    pub async fn work(self: Rc<Self>, by: Rc<Supplier>, first: Option<First>) -> End {
         let _busy = (Busy::new(&self.busy), Busy::new(&by.busy));
         let mut first = first;
         if let Err(end) = by.prove(&self).await {
@@ -140,7 +156,7 @@ impl Crew {
         }
         loop {
             let claim = match &first {
-                Some((range, _)) => self.spans.borrow_mut().take_open(range.len()),
+                Some(first) => self.spans.borrow_mut().take_open(first.range.len()),
                 None => self.spans.borrow_mut().take(by.want.get(), self.sink.chunk_size()),
             };
             let Some(claim) = claim else { return End::Idle };
@@ -149,7 +165,7 @@ impl Crew {
                 Err(fault) => return End::Fault(fault),
             };
             let reply = match first.take() {
-                Some((range, body)) => Ok(Reply { body, ready: None, end: range.end, digest: None }),
+                Some(first) => Ok(Reply::new(first.body, first.range.end, first.digest)),
                 None => by.ask(&self, claim.range, || self.end_of(&held, claim.range)).await,
             };
             let outcome = match reply {
@@ -166,6 +182,23 @@ impl Crew {
                 return end;
             }
         }
+    }
+
+    /// Bytes are about to be taken of which only samples were compared. The record says so before it counts them.
+    pub fn only_sampled(&self) {
+        if !self.sampled.replace(true)
+            && let Sink::File(file) = &self.sink
+        {
+            file.edit(|record| record.sampled = true);
+        }
+    }
+
+    /// Compares, now that all is here, what could not be compared while it came.
+    pub async fn confirm(&self) -> Result<(), End> {
+        for supplier in &self.suppliers {
+            supplier.confirm(self).await?;
+        }
+        Ok(())
     }
 
     /// Whether another connection to `by` would find something to do.

@@ -2,7 +2,7 @@
 
 use super::adapt::{Adapt, MOST, Sample};
 use super::cpu_time;
-use super::crew::{Crew, End};
+use super::crew::{Crew, End, First};
 use super::hedge::Watch;
 use super::outlook::{self, Outlook};
 use super::pull::{Tools, interrupted};
@@ -10,10 +10,8 @@ use super::retry::{Backoff, Next, Pause, jitter};
 use super::sink::Sink;
 use super::supplier::Supplier;
 use crate::byteset::ByteSet;
-use crate::chunk::ByteRange;
 use crate::event::{Event, FileId};
 use crate::fault::{Fault, Kind};
-use crate::source::Body;
 use crate::units;
 use crate::wire::validator::Form;
 use std::rc::Rc;
@@ -90,7 +88,7 @@ impl Lead<'_> {
     }
 
     /// Leads the connections until nothing is missing; when it returns, none of them is left.
-    pub async fn run(&self, crew: &Rc<Crew>, form: Form, first: (ByteRange, Box<dyn Body>)) -> Result<End, Fault> {
+    pub async fn run(&self, crew: &Rc<Crew>, form: Form, first: First) -> Result<End, Fault> {
         let mut hands = Hands::new();
         let ended = self.hands(crew, &mut hands, form, first).await;
         hands.shutdown().await;
@@ -98,13 +96,7 @@ impl Lead<'_> {
         ended
     }
 
-    async fn hands(
-        &self,
-        crew: &Rc<Crew>,
-        hands: &mut Hands,
-        form: Form,
-        first: (ByteRange, Box<dyn Body>),
-    ) -> Result<End, Fault> {
+    async fn hands(&self, crew: &Rc<Crew>, hands: &mut Hands, form: Form, first: First) -> Result<End, Fault> {
         let begun = Instant::now();
         let cpu = cpu_time();
         let host = crew.main().source.host();
@@ -116,7 +108,7 @@ impl Lead<'_> {
             let file = file.clone();
             proof.spawn_local(async move { file.prove().await });
         }
-        spawn(crew, hands, crew.main, Some(first).filter(|(range, _)| !range.is_empty()));
+        spawn(crew, hands, crew.main, Some(first).filter(|first| !first.range.is_empty()));
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -330,7 +322,7 @@ impl Lead<'_> {
 }
 
 /// Opens one more connection to a supplier.
-fn spawn(crew: &Rc<Crew>, hands: &mut Hands, seat: usize, first: Option<(ByteRange, Box<dyn Body>)>) {
+fn spawn(crew: &Rc<Crew>, hands: &mut Hands, seat: usize, first: Option<First>) {
     let (crew, by) = (crew.clone(), crew.suppliers[seat].clone());
     hands.spawn_local(async move { (seat, crew.work(by, first).await) });
 }

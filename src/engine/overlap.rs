@@ -8,8 +8,6 @@ use crate::source::{Answer, Ask, Source};
 
 /// How much is compared at each place, in bytes.
 const PROBE: u64 = 64 << 10;
-/// At most this many gaps are looked at.
-const GAPS: usize = 8;
 /// How many random places are looked at.
 const RANDOM: usize = 3;
 
@@ -45,15 +43,14 @@ pub async fn compare(
     Ok(Compared::Same)
 }
 
-/// Where to look: the head, the last bytes of the runs before the first gaps and of the last run, random places.
+/// Where to look: the head, the last bytes of every run, random places.
 fn probes(runs: &[ByteRange], mut random: impl FnMut() -> u64) -> Vec<ByteRange> {
     let mut probes: Vec<ByteRange> = Vec::new();
     let total: u64 = runs.iter().map(ByteRange::len).sum();
     let Some(first) = runs.first() else { return probes };
     probes.push(ByteRange::new(first.start, first.end.min(first.start + PROBE)));
     let tail = |run: &ByteRange| ByteRange::new(run.start.max(run.end.saturating_sub(PROBE)), run.end);
-    probes.extend(runs.iter().take(GAPS).map(tail));
-    probes.extend(runs.last().map(tail));
+    probes.extend(runs.iter().map(tail));
     for _ in 0..RANDOM {
         let mut skip = random() % total.max(1);
         for run in runs {

@@ -8,7 +8,7 @@
 //! Where answers do not say that they are of the content whose bytes are out, there is one connection, and each further
 //! answer must begin with the bytes that went out last. That is evidence, not proof: `--strict` does not take it.
 
-use super::crew::{Crew, End};
+use super::crew::{Crew, End, First};
 use super::drain::{Broken, Drain};
 use super::lead::Lead;
 use super::meter::Meter;
@@ -149,7 +149,9 @@ impl Pour<'_> {
         match self.first().await? {
             Answer::Part { head, end, body } if head.total.is_some() && vouches(&head) => {
                 self.same(&head)?;
-                match self.with_crew(head.total.unwrap_or(end), end, body).await? {
+                let digest = head.body_digest().cloned();
+                let first = First { range: ByteRange::new(0, end), body, digest };
+                match self.with_crew(head.total.unwrap_or(end), first).await? {
                     End::Idle => {}
                     End::NoRanges(why) => {
                         self.tell(Event::Detail { text: format!("one stream only: {why}") });
@@ -223,8 +225,8 @@ impl Pour<'_> {
         Ok(())
     }
 
-    /// Several connections fetch ahead; `body` is open and holds the bytes up to `end`.
-    async fn with_crew(&mut self, length: u64, end: u64, body: Box<dyn Body>) -> Result<End, Broken> {
+    /// Several connections fetch ahead; `first` is open.
+    async fn with_crew(&mut self, length: u64, first: First) -> Result<End, Broken> {
         let pipe = Pipe::new(length, self.order.buffer);
         let mut spans = Spans::new([ByteRange::new(0, length)]);
         spans.stay_within(pipe.buffer());
@@ -245,7 +247,7 @@ impl Pour<'_> {
         let crew = Rc::new(crew);
         let lead = Lead { tools: self.tools, file: self.order.file, connections: self.order.connections };
         let ended = {
-            let leading = lead.run(&crew, Form::Tag, (ByteRange::new(0, end), body));
+            let leading = lead.run(&crew, Form::Tag, first);
             let draining = let_out(&mut self.drain, &pipe, &crew);
             tokio::pin!(leading, draining);
             tokio::select! {
@@ -387,7 +389,8 @@ impl Pour<'_> {
             self.tell(Event::Redirect { from: hop.from.clone(), to: hop.to.clone(), status: hop.status });
         }
         let Some((kept, length)) = &mut self.kept else {
-            self.wanted = digests_wanted(self.order.checksum.as_ref(), self.order.checksum_by.as_deref(), head);
+            self.wanted =
+                digests_wanted(self.order.checksum.as_ref(), self.order.checksum_by.as_deref(), head.digest());
             self.drain.hash(self.wanted.iter().map(|(digest, _)| digest.clone()));
             self.kept = Some((head.validator.clone(), head.total));
             self.overlap = if vouches(head) { 0 } else { TAIL };

@@ -102,6 +102,13 @@ impl Sink {
         }
     }
 
+    /// The bytes from `at` on, at most `most` of them, as far as they can be read.
+    pub fn after(&self, at: u64, most: u64) -> Vec<u8> {
+        let known = self.known();
+        let end = known.iter().find(|run| run.start <= at && at < run.end).map_or(at, |run| run.end.min(at + most));
+        self.read(ByteRange::new(at, end)).unwrap_or_default()
+    }
+
     /// The bytes that can be read again.
     pub fn known(&self) -> Vec<ByteRange> {
         match self {

@@ -4,10 +4,12 @@
 use super::crew::{Crew, End};
 use super::meter::Meter;
 use super::overlap;
+use super::pull::now;
 use super::sink::Sink;
 use crate::chunk::ByteRange;
 use crate::digest::{Digest, Hasher};
 use crate::fault::{Fault, Kind};
+use crate::plan::{Address, Known, impostor};
 use crate::record::Validator;
 use crate::source::{Answer, Ask, Body, Head, Source};
 use crate::wire::validator::{Form, Likeness, best_form, compare};
@@ -18,6 +20,8 @@ use std::time::Instant;
 
 /// At most this many bytes are asked for again to be compared.
 const PROBE: u64 = 64 << 10;
+/// Why bytes show that it is another content.
+const DIFFERS: &str = "bytes that are here differ from the remote's";
 
 /// One place.
 pub struct Supplier {
@@ -36,6 +40,10 @@ pub struct Supplier {
     mute: Cell<bool>,
     /// Whether answers do not say that they are of the same content: then bytes are compared.
     doubtful: Cell<bool>,
+    /// Whether such bytes have been compared since the doubt arose.
+    compared: Cell<bool>,
+    /// Whether samples are all that shows that it has the same content.
+    sampled: Cell<bool>,
     /// What it gave, and how fast.
     pub meter: RefCell<Meter>,
     /// Connections to it that are at work.
@@ -54,6 +62,14 @@ pub struct Reply {
     pub end: u64,
     /// What these very bytes are said to hash to, and the hash so far.
     pub digest: Option<(Digest, Hasher)>,
+}
+
+impl Reply {
+    /// An answer that ends at `end` and whose bytes are said to hash to `digest`.
+    pub fn new(body: Box<dyn Body>, end: u64, digest: Option<Digest>) -> Self {
+        let digest = digest.map(|digest| (digest.clone(), Hasher::new(digest.algorithm)));
+        Self { body, ready: None, end, digest }
+    }
 }
 
 impl Supplier {
@@ -76,6 +92,8 @@ impl Supplier {
             condition: Cell::new(Form::Bare),
             mute: Cell::new(false),
             doubtful: Cell::new(false),
+            compared: Cell::new(false),
+            sampled: Cell::new(false),
             meter: RefCell::new(Meter::new(Instant::now(), 0, None)),
             busy: Cell::new(0),
             want: Cell::new(0),
@@ -102,16 +120,17 @@ impl Supplier {
                         continue;
                     }
                     self.ranged.set(true);
-                    let offer = head.body_digests.into_iter().next().map(|offer| offer.digest);
-                    let digest = offer.map(|digest| (digest.clone(), Hasher::new(digest.algorithm)));
-                    let mut reply = Reply { body, ready: None, end, digest };
+                    let mut reply = Reply::new(body, end, head.body_digest().cloned());
                     self.agrees(crew, &mut reply, &here).await?;
                     if !sure && matches!(crew.sink, Sink::Pipe(..)) {
                         // Too little is kept of what went out to compare it everywhere.
                         return Err(End::NoRanges("its answers do not say that they are of one content".into()));
                     }
-                    if !sure && !self.doubtful.replace(true) {
-                        self.probe(crew, range).await?;
+                    if !sure {
+                        self.doubt(crew, range).await?;
+                    }
+                    if !sure || self.sampled.get() {
+                        crew.only_sampled();
                     }
                     return Ok(reply);
                 }
@@ -156,7 +175,7 @@ impl Supplier {
             }
             let (old, later) = left.split_at(left.len().min(bytes.len()));
             if bytes.split_to(old.len()) != old {
-                return Err(End::Changed("bytes that are here differ from the remote's".into()));
+                return Err(End::Changed(DIFFERS.into()));
             }
             left = later;
             reply.ready = Some(bytes).filter(|bytes| !bytes.is_empty());
@@ -164,22 +183,46 @@ impl Supplier {
         Ok(())
     }
 
-    /// Compares the bytes before a range with the remote's, in a request of its own: the answer that gave rise to
-    /// the doubt is open already.
-    async fn probe(&self, crew: &Crew, range: ByteRange) -> Result<(), End> {
-        let here = crew.sink.before(range.start, PROBE.min(range.len() / 16));
-        if here.is_empty() {
-            return Ok(());
+    /// Answers do not say what they are of: the bytes that are here are compared, once at their head and elsewhere, and
+    /// wherever a range meets them. What lies before a range is asked for together with it, but for the first.
+    async fn doubt(&self, crew: &Crew, range: ByteRange) -> Result<(), End> {
+        let few = PROBE.min(range.len() / 16);
+        let mut samples: Vec<(u64, Vec<u8>)> = Vec::new();
+        if !self.doubtful.replace(true) {
+            let before = crew.sink.before(range.start, few);
+            samples.push((range.start - before.len() as u64, before));
         }
-        let from = range.start - here.len() as u64;
-        let ask = Ask { alone: true, ..Ask::range(from, Some(range.start)) };
-        match self.source.ask(ask).await.map_err(End::Fault)? {
-            Answer::Part { head, end, body } if end == range.start => {
-                self.check(crew, &head)?;
-                self.agrees(crew, &mut Reply { body, ready: None, end, digest: None }, &here).await
+        samples.push((range.end, crew.sink.after(range.end, few)));
+        if !self.compared.get() {
+            samples.extend(Self::samples(crew));
+        }
+        self.compare(crew, samples).await
+    }
+
+    /// Compares what could not be compared when the doubt arose, because nothing was here yet.
+    pub async fn confirm(&self, crew: &Crew) -> Result<(), End> {
+        match self.doubtful.get() && !self.compared.get() {
+            true => self.compare(crew, Self::samples(crew)).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Bytes that are here, at their head and at random places.
+    fn samples(crew: &Crew) -> Vec<(u64, Vec<u8>)> {
+        let places = places(crew.sink.length().unwrap_or(0), &crew.sink.known());
+        places.into_iter().filter_map(|place| Some((place.start, crew.sink.read(place)?))).collect()
+    }
+
+    async fn compare(&self, crew: &Crew, samples: Vec<(u64, Vec<u8>)>) -> Result<(), End> {
+        for (at, here) in samples.into_iter().filter(|(_, here)| !here.is_empty()) {
+            let theirs = self.sample(crew, ByteRange::new(at, at + here.len() as u64)).await?;
+            crew.meter.borrow_mut().moved(theirs.len() as u64);
+            if theirs != here {
+                return Err(End::Changed(DIFFERS.into()));
             }
-            _ => Ok(()),
+            self.compared.set(true);
         }
+        Ok(())
     }
 
     /// Whether an answer that calls the content nothing is to be had again under a condition: only then does the
@@ -197,11 +240,13 @@ impl Supplier {
     /// Whether an answer is of the content that is here. `false`: its head does not tell.
     fn check(&self, crew: &Crew, head: &Head) -> Result<bool, End> {
         let length = crew.sink.length();
-        match compare(&self.kept.borrow(), length, &head.validator, head.total) {
-            // A login page has another length or none: nothing about the file itself has changed.
-            Likeness::Different(_) | Likeness::CannotTell if head.html && head.total != length => {
-                Err(End::Fault(Fault::new(Kind::Network, "a web page came where the file was expected")))
-            }
+        let kept = self.kept.borrow();
+        let known = Known { validator: &kept, length, media: crew.media.as_deref() };
+        // Nothing about the file itself has changed when a login page passes.
+        if let Some(why) = impostor(known, &now(head, Address::Same)) {
+            return Err(End::Fault(Fault::new(Kind::Network, why)));
+        }
+        match compare(&kept, length, &head.validator, head.total) {
             Likeness::Different(why) => Err(End::Changed(why)),
             Likeness::Same => Ok(true),
             Likeness::CannotTell => Ok(false),
@@ -237,10 +282,11 @@ impl Supplier {
             return Err(End::Fault(Fault::new(Kind::Network, text)));
         }
         self.proven.set(true);
+        self.sampled.set(true);
         Ok(())
     }
 
-    /// Bytes of a place that is not trusted yet.
+    /// Bytes of a range, to be compared.
     async fn sample(&self, crew: &Crew, range: ByteRange) -> Result<Vec<u8>, End> {
         let mut bytes = Vec::new();
         while (bytes.len() as u64) < range.len() {
@@ -257,7 +303,7 @@ impl Supplier {
                 Answer::Unchanged => return Err(End::NoRanges("it answered 304 to a range".into())),
             };
             self.check(crew, &head)?;
-            if head.total.is_none() {
+            if head.total.is_none() && !self.proven.get() {
                 return Err(End::NoRanges("it does not say how long the file is".into()));
             }
             let other =
@@ -265,7 +311,7 @@ impl Supplier {
             if head.digests.iter().any(|offer| other(&offer.digest)) {
                 return Err(End::Changed("its digest is another".into()));
             }
-            if self.kept.borrow().etag.is_none() && self.kept.borrow().last_modified.is_none() {
+            if !self.proven.get() && self.kept.borrow().etag.is_none() && self.kept.borrow().last_modified.is_none() {
                 self.kept.replace(head.validator);
             }
             let before = bytes.len();

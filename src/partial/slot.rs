@@ -87,7 +87,7 @@ impl Slot {
     pub fn begin(mut self, mut record: Record) -> Result<PartialFile, Fault> {
         let mut data = self.take_data()?;
         if !self.created && data.metadata().is_ok_and(|meta| meta.len() > 0) {
-            disk::rename(&self.place.data, &self.place.parked())?;
+            self.park(&data)?;
             data = open_locked(&self.place)?.0;
         }
         self.place.remove_record()?;
@@ -102,6 +102,21 @@ impl Slot {
         let ledger = Ledger::new(record.layout());
         record.owner = None;
         Ok(self.open(data, record, ledger, Vec::new(), false))
+    }
+
+    /// Parks the data as long as what has arrived of it. Of two that are parked the longer one stays.
+    fn park(&self, data: &File) -> Result<(), Fault> {
+        let parked = self.place.parked();
+        let there = std::fs::symlink_metadata(&parked).map_or(0, |meta| meta.len());
+        let record = self.record.as_ref();
+        let arrived = record.map(|record| record.held(record.recent_boot.as_deref().unwrap_or_default()).end());
+        let size = data.metadata().map_or(0, |meta| meta.len());
+        let length = arrived.unwrap_or(size).min(size);
+        if length <= there {
+            return disk::remove(&self.place.data).map(drop);
+        }
+        disk::set_length(data, length).map_err(|e| disk::fault("set the length of", &self.place.data, &e))?;
+        disk::rename(&self.place.data, &parked)
     }
 
     /// Goes on with what the record says is there. A slot without a record has nothing to go on with.

@@ -198,3 +198,16 @@ fn records_are_replaced_one_at_a_time() {
     });
     assert_eq!(folder.names(), ["f.partial", "f.partial.toml"]);
 }
+
+/// Of two old ones the one of which more has arrived stays parked, however much room was reserved for either.
+#[tokio::test]
+async fn the_longer_one_stays_parked() {
+    let folder = Folder::new();
+    let parked = || std::fs::read(folder.0.path().join("f.old.partial")).unwrap();
+    for (before, arrives) in [(0, 1700), (1700, 100), (1700, 2000), (2000, 1)] {
+        let file = folder.slot().begin(record()).unwrap();
+        assert!(before == 0 || parked() == content()[..before]);
+        write(&file, 0, arrives);
+        file.keep().await.unwrap();
+    }
+}

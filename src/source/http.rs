@@ -7,7 +7,7 @@ use crate::event::Secrets;
 use crate::fault::{Fault, Kind};
 use crate::net::{Access, Lane, Net, Request, Response, login_hint, shown};
 use crate::wire::content_range::ContentRange;
-use crate::wire::{digest_fields, filename, retry_after, validator};
+use crate::wire::{digest_fields, filename, media_type, retry_after, validator};
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
@@ -211,6 +211,7 @@ fn head(answer: &Response, hops: Vec<Hop>, url: &Url) -> Head {
         total: None,
         name: filename::of_reply(disposition, url),
         html: is_html(answer),
+        media: media(answer),
         digests: offers.whole,
         body_digests: offers.body,
         hops,
@@ -219,11 +220,11 @@ fn head(answer: &Response, hops: Vec<Hop>, url: &Url) -> Head {
 }
 
 fn is_html(answer: &Response) -> bool {
-    is_of_type(answer, "text/html")
+    media(answer).is_some_and(|media| media_type::is_page(&media))
 }
 
-fn is_of_type(answer: &Response, start: &str) -> bool {
-    answer.field(CONTENT_TYPE).is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with(start))
+fn media(answer: &Response) -> Option<String> {
+    answer.field(CONTENT_TYPE).and_then(media_type::essence)
 }
 
 /// The `Content-Length` in bytes.
@@ -257,7 +258,7 @@ fn part(answer: Response, mut head: Head, said: Option<ContentRange>, from: u64,
     if coding(&answer).is_some() {
         return unfit("its ranges are of a compressed form of the file");
     }
-    if is_of_type(&answer, "multipart/byteranges") {
+    if media(&answer).as_deref() == Some("multipart/byteranges") {
         return unfit("it wraps one range as if it were several");
     }
     let Some(ContentRange::Part { range, total }) = said else {

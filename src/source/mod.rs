@@ -3,6 +3,7 @@
 
 pub mod http;
 
+use crate::digest::Digest;
 use crate::fault::Fault;
 use crate::record::Validator;
 use crate::wire::digest_fields::Offer;
@@ -65,6 +66,8 @@ pub struct Head {
     pub name: String,
     /// Whether it is an HTML page.
     pub html: bool,
+    /// The media type it is said to be of, without parameters.
+    pub media: Option<String>,
     /// Digests the remote offers for the whole, strongest first.
     pub digests: Vec<Offer>,
     /// Digests of this very answer's bytes, strongest first.
@@ -73,6 +76,18 @@ pub struct Head {
     pub hops: Vec<Hop>,
     /// Whether the end of the content is told by nothing but the end of the connection.
     pub open_ended: bool,
+}
+
+impl Head {
+    /// The strongest digest the remote offers for the whole: one is enough to hold it to.
+    pub fn digest(&self) -> Option<&Digest> {
+        self.digests.first().map(|offer| &offer.digest)
+    }
+
+    /// The strongest digest of this very answer's bytes.
+    pub fn body_digest(&self) -> Option<&Digest> {
+        self.body_digests.first().map(|offer| &offer.digest)
+    }
 }
 
 /// An answer to an [`Ask`].

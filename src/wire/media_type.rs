@@ -1,4 +1,5 @@
-//! What a file's name says of its type: what `serve` tells browsers, and what uploads tell servers that ask.
+//! Media types: what a file's name says of its type (what `serve` tells browsers, and what uploads tell servers that
+//! ask), and what a reply says of it.
 
 /// The media type that a file's name suggests; everything else is bytes to be saved.
 pub fn of_name(name: &str) -> &'static str {
@@ -26,5 +27,35 @@ pub fn of_name(name: &str) -> &'static str {
         "gz" | "tgz" => "application/gzip",
         "wasm" => "application/wasm",
         _ => "application/octet-stream",
+    }
+}
+
+/// The type in a `Content-Type` (RFC 9110, section 8.3.1), lower case and without its parameters; `None` where the
+/// field says nothing.
+pub fn essence(field: &str) -> Option<String> {
+    let essence = field.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    (!essence.is_empty()).then_some(essence)
+}
+
+/// Whether it is the type of web pages.
+pub fn is_page(essence: &str) -> bool {
+    matches!(essence, "text/html" | "application/xhtml+xml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_replies_say() {
+        for (field, said) in [
+            ("text/html; charset=utf-8", Some("text/html")),
+            (" Application/XHTML+xml", Some("application/xhtml+xml")),
+            ("", None),
+            (";charset=utf-8", None),
+        ] {
+            assert_eq!(essence(field).as_deref(), said, "{field}");
+        }
+        assert!(is_page("text/html") && is_page("application/xhtml+xml") && !is_page("text/plain"));
     }
 }

@@ -11,6 +11,7 @@ mod download;
 mod download_attacks;
 mod download_bodies;
 mod download_doubts;
+mod download_evidence;
 mod download_faults;
 mod download_h2;
 mod download_mirrors;

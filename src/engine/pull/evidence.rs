@@ -38,12 +38,12 @@ impl Transfer<'_> {
 
     /// Shows by bytes that `opening` is an answer about what is in `file`; gives the answer to go on with, or `None`
     /// where the bytes are others.
-    pub(super) async fn weighed(&mut self, file: &PartialFile, opening: Opening) -> Result<Option<Opening>, Fault> {
+    pub(super) async fn weighed(&self, file: &PartialFile, opening: Opening) -> Result<Option<Opening>, Fault> {
         let runs: Vec<ByteRange> = file.held().runs().collect();
         let source = self.places().nth(opening.by).unwrap_or(&self.order.source).clone();
         match self.compared(&runs, &|buffer, at| file.read_at(buffer, at), &*source).await? {
             Compared::Same => {
-                self.sampled = !runs.is_empty();
+                file.edit(|record| record.sampled |= !runs.is_empty());
                 Ok(Some(opening))
             }
             Compared::Differs => Ok(None),

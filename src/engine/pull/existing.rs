@@ -1,6 +1,7 @@
 //! What to do about a finished file of the same name: whether it is what the remote has now, found out with as few
 //! bytes as can be.
 
+use super::finish::only_samples;
 use super::{Transfer, shown_place};
 use crate::chunk::ByteRange;
 use crate::digest::{Algorithm, Digest};
@@ -28,14 +29,19 @@ impl Transfer<'_> {
             (Existing::Keep, _) => Ok(done(None)),
             (Existing::Replace, _) => Ok(None),
             (Existing::Refuse, _) if !meta.is_file() => Err(exists(path)),
-            (Existing::Refuse, Some(wanted)) => match digest_of(path.to_owned(), wanted.algorithm).await? == *wanted {
-                true => {
-                    self.verified(wanted, "user");
-                    Ok(done(Some(wanted.algorithm.to_string())))
-                }
-                false => Err(exists(path)),
-            },
+            (Existing::Refuse, Some(wanted)) => self.held_to(path, wanted, "user").await.map(done),
             (Existing::Refuse, None) => self.same_as_remote(path, meta.len()).await.map(done),
+        }
+    }
+
+    /// Whether a finished file has this digest, and whose that is.
+    async fn held_to(&self, path: &Path, wanted: &Digest, by: &str) -> Result<Option<String>, Fault> {
+        match digest_of(path.to_owned(), wanted.algorithm).await? == *wanted {
+            true => {
+                self.verified(wanted, by);
+                Ok(Some(wanted.algorithm.to_string()))
+            }
+            false => Err(exists(path)),
         }
     }
 
@@ -43,7 +49,7 @@ impl Transfer<'_> {
     /// The answer is the proof; that it is something else is the fault.
     pub(super) async fn same_as_remote(&self, path: &Path, length: u64) -> Result<Option<String>, Fault> {
         let source = &*self.order.source;
-        let known = self.tools.memory.recall(path, &self.order.url);
+        let known = self.tools.memory.recall(path, &self.order.url).filter(|_| !self.is_masked());
         let unless = known.as_ref().map(|known| known.validator.clone());
         let one = Ask { unless: unless.clone(), ..Ask::range(0, Some(1)) };
         let answer = self.patiently(async || source.ask(one.clone()).await).await?;
@@ -61,6 +67,9 @@ impl Transfer<'_> {
         {
             return Ok(None);
         }
+        if let Some(offered) = head.digest() {
+            return self.held_to(path, offered, "server").await;
+        }
         if !comparable && head.total.is_none_or(|total| total == length) {
             return Err(unproven(path));
         }
@@ -70,6 +79,11 @@ impl Transfer<'_> {
         let whole = [ByteRange::new(0, length)];
         if head.total != Some(length) {
             return Err(exists(path));
+        }
+        if self.order.strict {
+            return Err(only_samples()
+                .kept(format!("{} is untouched", disk::shown(path)))
+                .hint("give --checksum, or run it without --strict; --overwrite downloads it anew"));
         }
         match self.compared(&whole, &read, source).await? {
             Compared::Same => Ok(Some("overlap".into())),

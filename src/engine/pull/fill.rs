@@ -15,7 +15,7 @@ use crate::engine::supplier::Supplier;
 use crate::event::Event;
 use crate::fault::{Fault, Kind};
 use crate::partial::PartialFile;
-use crate::plan::{Now, Plan, plan};
+use crate::plan::{Plan, plan};
 use crate::source::Source;
 use crate::units;
 use std::rc::Rc;
@@ -42,13 +42,18 @@ impl Transfer<'_> {
         let tools = (self.tools.pace.clone(), self.tools.least);
         let (suppliers, by) = (self.suppliers(file, &opening), opening.by);
         let mut crew = Crew::new(suppliers, by, Sink::File(file.clone()), spans, meter, tools);
-        crew.digests = self.digests_wanted(&opening.head).into_iter().map(|(digest, _)| digest).collect();
+        crew.digests = self.digests_wanted(&file.record()).into_iter().map(|(digest, _)| digest).collect();
+        crew.media = file.record().media;
         let crew = Rc::new(crew);
         let lead = Lead { tools: self.tools, file: self.order.file, connections: self.order.connections };
-        let ended = lead.run(&crew, opening.form, (opening.range, opening.body)).await;
+        let ended = lead.run(&crew, opening.form, opening.first()).await;
         self.moved += crew.meter.borrow().run();
         match ended? {
-            End::Idle => Ok(Filled::Complete),
+            End::Idle => match crew.confirm().await {
+                Ok(()) | Err(End::Idle) => Ok(Filled::Complete),
+                Err(End::Changed(why) | End::NoRanges(why)) => Ok(Filled::Changed(why)),
+                Err(End::Fault(fault)) => Err(fault),
+            },
             End::Changed(why) => Ok(Filled::Changed(why)),
             End::NoRanges(why) => {
                 self.tell(Event::Detail { text: format!("one stream only: {why}") });
@@ -119,8 +124,7 @@ impl Transfer<'_> {
             None => self.whole().await?,
         };
         let record = file.record();
-        let same_url = record.url == self.order.url;
-        match plan(&record, &Now { same_url, ..now(&head) }) {
+        match plan(&record, &now(&head, self.address(0, &record))) {
             Plan::Restart(why) => return Ok(Filled::Changed(why)),
             Plan::Impostor(why) => return Err(Fault::new(Kind::Network, why)),
             Plan::Resume | Plan::Compare => {}
@@ -129,7 +133,11 @@ impl Transfer<'_> {
         let least = Slow::new(self.tools.least, Instant::now());
         let pass = Pass { pace: &self.tools.pace, slow: least, host: &self.order.source.host(), tell: &tell };
         match stream::drink(file, &mut *body, pass, meter).await? {
-            Streamed::Complete => Ok(Filled::Complete),
+            Streamed::Complete => {
+                // Every byte has passed by in one answer: no two versions are mixed.
+                file.edit(|record| record.sampled = false);
+                Ok(Filled::Complete)
+            }
             Streamed::Differs => Ok(Filled::Changed("bytes that are here differ from the remote's".into())),
         }
     }

@@ -7,15 +7,15 @@ use crate::disk::{self, Spot};
 use crate::event::{Event, Outcome};
 use crate::fault::{Fault, Kind};
 use crate::partial::{Follower, PartialFile};
-use crate::record::IfExists;
-use crate::source::Head;
+use crate::record::{IfExists, Record};
 use crate::units;
 use crate::wire::validator::instant;
 use std::path::Path;
 
 impl Transfer<'_> {
-    pub(super) fn digests_wanted(&self, head: &Head) -> Vec<(Digest, String)> {
-        digests_wanted(self.order.checksum.as_ref(), self.order.checksum_by.as_deref(), head)
+    /// The digests that a file with this record is held to.
+    pub(super) fn digests_wanted(&self, record: &Record) -> Vec<(Digest, String)> {
+        digests_wanted(self.order.checksum.as_ref(), self.order.checksum_by.as_deref(), record.offered.as_ref())
     }
 
     /// Commits what has arrived and says in the fault what became of it.
@@ -48,7 +48,6 @@ impl Transfer<'_> {
         file: PartialFile,
         path: &Path,
         follower: Option<Follower>,
-        wanted: Option<Vec<(Digest, String)>>,
     ) -> Result<Attempt, Fault> {
         if follower.is_none() && file.needs_proof() && !file.prove().await?.is_empty() {
             // Only reached when nothing was missing: the next attempt fetches what was damaged.
@@ -57,7 +56,8 @@ impl Transfer<'_> {
             file.keep().await?;
             return Ok(Attempt::GoOn);
         }
-        let wanted = wanted.unwrap_or_else(|| self.digests_wanted(&Head::default()));
+        let record = file.record();
+        let wanted = self.digests_wanted(&record);
         let algorithms: Vec<Algorithm> = wanted.iter().map(|(digest, _)| digest.algorithm).collect();
         let follower = follower.or_else(|| self.follow(&file, &algorithms));
         let found = self.digests_of(&file, follower, &algorithms).await?;
@@ -75,20 +75,17 @@ impl Transfer<'_> {
         }
         let proof = match wanted.first() {
             Some((digest, _)) => Some(digest.algorithm.to_string()),
-            None if self.sampled && self.order.strict => {
+            None if record.sampled && self.order.strict => {
                 file.keep().await?;
-                return Err(Fault::new(
-                    Kind::Integrity,
-                    "only samples of what an earlier run left could be compared, and --strict wants proof",
-                )
-                .kept("all bytes are kept")
-                .hint("give --checksum, or run it without --strict"));
+                return Err(only_samples()
+                    .kept("all bytes are kept")
+                    .hint("give --checksum, or run it without --strict"));
             }
-            None => self.sampled.then(|| "overlap".to_string()),
+            None => record.sampled.then(|| "overlap".to_string()),
         };
         let if_exists = IfExists::from(self.order.existing);
         let (moved, already) = (self.moved, self.already);
-        let validator = file.record().validator;
+        let validator = record.validator;
         if self.order.remote_time {
             file.set_modified(validator.last_modified.as_deref().and_then(instant))?;
         }
@@ -137,15 +134,17 @@ impl Transfer<'_> {
     }
 }
 
+/// Samples are no proof.
+pub(super) fn only_samples() -> Fault {
+    Fault::new(Kind::Integrity, "only samples of the bytes could be compared, and --strict wants proof")
+}
+
 /// The digests a content is held to, and whose they are: the user's first.
-pub fn digests_wanted(checksum: Option<&Digest>, by: Option<&str>, head: &Head) -> Vec<(Digest, String)> {
+pub fn digests_wanted(checksum: Option<&Digest>, by: Option<&str>, offered: Option<&Digest>) -> Vec<(Digest, String)> {
     let by = by.unwrap_or("user");
     let mut wanted: Vec<(Digest, String)> = checksum.iter().map(|digest| ((*digest).clone(), by.to_string())).collect();
-    // One of the server's is enough, and the strongest comes first.
-    if let Some(offer) =
-        head.digests.first().filter(|offer| wanted.iter().all(|(digest, _)| digest.algorithm != offer.digest.algorithm))
-    {
-        wanted.push((offer.digest.clone(), "server".to_string()));
+    if let Some(offer) = offered.filter(|offer| wanted.iter().all(|(digest, _)| digest.algorithm != offer.algorithm)) {
+        wanted.push((offer.clone(), "server".to_string()));
     }
     wanted
 }

@@ -13,11 +13,12 @@ mod records;
 
 pub use finish::digests_wanted;
 
+use super::crew::First;
 use super::pace::Pace;
 use super::retry::{Backoff, Next, Policy, jitter};
 use super::slow::Least;
 use super::{Stop, outlook};
-use crate::chunk::{ByteRange, DEFAULT_CHUNK, Layout};
+use crate::chunk::{ByteRange, Layout};
 use crate::digest::{Algorithm, Digest};
 use crate::disk;
 use crate::event::{Direction, Event, FileId, Observer, Outcome};
@@ -25,12 +26,13 @@ use crate::fault::{Fault, Kind};
 use crate::memory::finished::Memory;
 use crate::memory::hosts::Hosts;
 use crate::partial::{PartialFile, Place, Slot};
-use crate::plan::{Now, Plan, plan};
+use crate::plan::{Address, Now, Plan, plan};
 use crate::record::{Existing, Kind as RecordKind, Record, Validator};
 use crate::source::{Body, Head, Source};
 use crate::units;
-use crate::wire::validator::Form;
+use crate::wire::validator::{Form, Likeness, compare};
 pub use records::Records;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -121,6 +123,13 @@ struct Opening {
     form: Form,
 }
 
+impl Opening {
+    /// As a crew takes it.
+    fn first(self) -> First {
+        First { range: self.range, body: self.body, digest: self.head.body_digest().cloned() }
+    }
+}
+
 /// What came of trying to fill the file.
 enum Filled {
     Complete,
@@ -143,15 +152,13 @@ struct Transfer<'a> {
     order: Order,
     moved: u64,
     already: u64,
-    /// Old bytes are used of which only samples were compared.
-    sampled: bool,
     /// The content came out wrong once, and all of it was fetched again.
     wrong_once: bool,
     permit: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 /// Downloads one file. Every end but `Done` and `Failed`, which belong to the caller, is told to the observer.
 pub async fn pull(tools: &Tools, order: Order) -> Result<Outcome, Fault> {
-    Transfer { tools, order, moved: 0, already: 0, sampled: false, wrong_once: false, permit: None }.run().await
+    Transfer { tools, order, moved: 0, already: 0, wrong_once: false, permit: None }.run().await
 }
 
 impl Transfer<'_> {
@@ -194,7 +201,6 @@ impl Transfer<'_> {
                 Attempt::StartOver(why) | Attempt::Again(why) => {
                     self.tell(Event::Restarted { why });
                     fresh = true;
-                    self.sampled = false;
                 }
                 Attempt::GoOn => {}
             }
@@ -208,7 +214,12 @@ impl Transfer<'_> {
             Into::File(path) => disk::resolve_links(path).map(Some),
             Into::Folder(folder) => {
                 let url = &self.order.url;
-                Ok(self.tools.records.target(folder, url).or_else(|| self.tools.memory.find(folder, url)))
+                let unfinished = self.tools.records.target(folder, url);
+                Ok(match self.is_masked() {
+                    // Only the answer tells which file it is; what is finished waits for its word.
+                    true => unfinished.filter(|path| std::fs::symlink_metadata(path).is_err()),
+                    false => unfinished.or_else(|| self.tools.memory.find(folder, url)),
+                })
             }
         }
     }
@@ -242,25 +253,27 @@ impl Transfer<'_> {
             self.order.checksum = record.checksum.clone();
         }
         if let (Some(record), Some(path)) = (&record, target.as_deref())
+            && self.address(0, record) == Address::Same
             && record.length == Some(record.held(disk::boot_id()).len())
             && let Some(slot) = slot
         {
             // Everything is there: a kill came between the last byte and the final name.
             let file = slot.resume()?;
             self.resumed(&file);
-            return self.complete(file, path, None, None).await;
+            return self.complete(file, path, None).await;
         }
         let opening = self.open(record.as_ref()).await?;
         opening.head.hops.iter().for_each(|hop| {
             self.tell(Event::Redirect { from: hop.from.clone(), to: hop.to.clone(), status: hop.status });
         });
-        let opening = match opening.head.total.unwrap_or(u64::MAX) >= DEFAULT_CHUNK && self.permit.is_none() {
-            true => match self.large_turn(opening, record.as_ref()).await? {
-                Some(opening) => opening,
-                None => return Err(Fault::new(Kind::Interrupted, "stopped")),
-            },
-            false => opening,
-        };
+        if let (Some(record), Some(path)) = (&record, target.as_deref())
+            && !self.is_of(record, path, &opening)
+        {
+            self.tell(Event::Detail { text: format!("{} is of another file", disk::shown(path)) });
+            *target = None;
+            return Ok(Attempt::GoOn);
+        }
+        let opening = self.in_turn(opening, record.as_ref()).await?;
         let (slot, path) = match (slot, target.clone()) {
             (Some(slot), Some(path)) => (slot, path),
             _ => {
@@ -268,7 +281,12 @@ impl Transfer<'_> {
                 if let Some(outcome) = self.already_there(&path).await? {
                     return Ok(Attempt::Done(outcome));
                 }
-                (self.slot(&path)?, path)
+                let slot = self.slot(&path)?;
+                if slot.record().is_some_and(|record| record.url == self.order.url) {
+                    *target = Some(path);
+                    return Ok(Attempt::GoOn);
+                }
+                (slot, path)
             }
         };
         *target = Some(path.clone());
@@ -307,6 +325,9 @@ impl Transfer<'_> {
         };
         if resumes {
             self.resumed(&file);
+            if let Some(digest) = opening.head.digest().cloned() {
+                file.edit(|record| record.offered = Some(digest));
+            }
             if !self.order.mirrors.is_empty() {
                 let mirrors = self.order.mirrors.iter().map(|mirror| mirror.shown()).collect();
                 file.edit(|record| record.mirrors = mirrors);
@@ -352,11 +373,36 @@ impl Transfer<'_> {
             &Now {
                 validator: head.validator.clone(),
                 length: head.total,
-                same_url: opening.by == 0 && record.url == self.order.url,
-                html: head.html,
+                address: self.address(opening.by, record),
+                media: head.media.clone(),
                 ranged: opening.ranged,
             },
         ))
+    }
+
+    /// Whether the `by`-th place is where the bytes of `record` came from. Its URL has its secrets masked, and what is
+    /// masked often names the file.
+    fn address(&self, by: usize, record: &Record) -> Address {
+        match by == 0 && record.url == self.order.url {
+            false => Address::Other,
+            true if self.is_masked() => Address::Unsure,
+            true => Address::Same,
+        }
+    }
+
+    /// Whether an answer is of the file that `record` at `path` is of: where it goes is the user's word, or the URL's
+    /// as long as it has no secrets; else its own name or what it calls the content shows it.
+    fn is_of(&self, record: &Record, path: &Path, opening: &Opening) -> bool {
+        let head = &opening.head;
+        matches!(self.order.into, Into::File(_))
+            || self.address(opening.by, record) != Address::Unsure
+            || path.file_name() == Some(OsStr::new(&head.name))
+            || compare(&record.validator, record.length, &head.validator, head.total) == Likeness::Same
+    }
+
+    /// Whether the URL holds secrets, which records and notes do not.
+    fn is_masked(&self) -> bool {
+        self.order.needs.iter().any(|need| need == "url")
     }
 
     /// An earlier run was killed after the final rename: only its record is left, and that goes.
@@ -391,13 +437,15 @@ impl Transfer<'_> {
         record.needs = self.order.needs.clone();
         record.mirrors = self.order.mirrors.iter().map(|mirror| mirror.shown()).collect();
         record.validator = head.validator.clone();
+        record.media = head.media.clone();
+        record.offered = head.digest().cloned();
         record.checksum = self.order.checksum.clone();
         record.if_exists = self.order.existing.into();
         record
     }
 
     async fn fill_and_complete(&mut self, file: PartialFile, path: &Path, opening: Opening) -> Result<Attempt, Fault> {
-        let wanted = self.digests_wanted(&opening.head);
+        let wanted = self.digests_wanted(&file.record());
         let algorithms: Vec<Algorithm> = wanted.iter().map(|(digest, _)| digest.algorithm).collect();
         let follower = self.follow(&file, &algorithms);
         if opening.head.open_ended {
@@ -406,7 +454,7 @@ impl Transfer<'_> {
         }
         let filled = self.fill(&file, opening, follower.is_some()).await;
         match filled {
-            Ok(Filled::Complete) => self.complete(file, path, follower, Some(wanted)).await,
+            Ok(Filled::Complete) => self.complete(file, path, follower).await,
             Ok(Filled::Changed(why)) => {
                 file.keep().await?;
                 Ok(Attempt::StartOver(why))
@@ -432,8 +480,8 @@ impl Transfer<'_> {
 }
 
 /// What an answer with the whole content says.
-fn now(head: &Head) -> Now {
-    Now { validator: head.validator.clone(), length: head.total, same_url: true, html: head.html, ranged: false }
+pub(super) fn now(head: &Head, address: Address) -> Now {
+    Now { validator: head.validator.clone(), length: head.total, address, media: head.media.clone(), ranged: false }
 }
 
 pub(super) fn interrupted() -> Fault {

@@ -2,36 +2,36 @@
 //! honours.
 
 use super::{Opening, Transfer, interrupted, now};
-use crate::chunk::ByteRange;
+use crate::byteset::ByteSet;
+use crate::chunk::{ByteRange, DEFAULT_CHUNK};
 use crate::disk;
 use crate::engine::retry::Backoff;
 use crate::engine::stream;
 use crate::engine::supplier::next_form;
 use crate::event::Event;
 use crate::fault::{Fault, Kind, Verdict};
-use crate::plan::{Plan, plan};
+use crate::plan::{Address, Plan, plan};
 use crate::record::{Record, Validator};
 use crate::source::{Answer, Ask, Body, Head};
 use crate::wire::validator::{Form, best_form};
 
 impl Transfer<'_> {
-    /// Waits for this large file's turn. An answer that would have to wait is let go and asked for again.
-    pub(super) async fn large_turn(
-        &mut self,
-        opening: Opening,
-        record: Option<&Record>,
-    ) -> Result<Option<Opening>, Fault> {
+    /// Waits for this file's turn, if it is a large one. An answer that would have to wait is let go and asked for again.
+    pub(super) async fn in_turn(&mut self, opening: Opening, record: Option<&Record>) -> Result<Opening, Fault> {
+        if opening.head.total.unwrap_or(u64::MAX) < DEFAULT_CHUNK || self.permit.is_some() {
+            return Ok(opening);
+        }
         if let Ok(permit) = self.tools.large.clone().try_acquire_owned() {
             self.permit = Some(permit);
-            return Ok(Some(opening));
+            return Ok(opening);
         }
         drop(opening);
         let turn = self.tools.large.clone().acquire_owned();
         tokio::select! {
             permit = turn => self.permit = permit.ok(),
-            () = self.tools.stop.wait() => return Ok(None),
+            () = self.tools.stop.wait() => return Err(interrupted()),
         }
-        self.open(record).await.map(Some)
+        self.open(record).await
     }
 
     /// Asks until an answer is open, by the retry policy: the URL itself, and where that fails its mirrors.
@@ -43,6 +43,7 @@ impl Transfer<'_> {
                 let worse = tokio::select! {
                     opened = self.open_once(by, record) => match opened {
                         Ok(opening) => return Ok(opening),
+                        Err(fault) if self.has_given(by, record) => fault.after_bytes(),
                         Err(fault) => fault,
                     },
                     () = self.tools.stop.wait() => return Err(interrupted()),
@@ -61,12 +62,25 @@ impl Transfer<'_> {
         }
     }
 
+    /// Whether bytes of this file came from there in an earlier run.
+    fn has_given(&self, by: usize, record: Option<&Record>) -> bool {
+        record.is_some_and(|record| {
+            self.address(by, record) != Address::Other && !record.held(disk::boot_id()).is_empty()
+        })
+    }
+
+    /// The bytes to ask for first: the first gap, or the last byte where nothing is missing.
+    fn first_gap(held: &ByteSet, end: Option<u64>) -> ByteRange {
+        let end = end.unwrap_or(stream::NO_END);
+        held.missing(ByteRange::new(0, end)).next().unwrap_or(ByteRange::new(end.saturating_sub(1), end))
+    }
+
     /// One answer, from the first missing byte on where the remote allows it.
     async fn open_once(&self, by: usize, record: Option<&Record>) -> Result<Opening, Fault> {
         let source = self.places().nth(by).unwrap_or(&self.order.source);
         let held = record.map(|record| record.held(disk::boot_id())).unwrap_or_default();
         let end = record.and_then(|record| record.length);
-        let gap = held.missing(ByteRange::new(0, end.unwrap_or(stream::NO_END))).next().unwrap_or_default();
+        let gap = Self::first_gap(&held, end);
         let kept = self.condition(by, record);
         let usual = self.tools.hosts.get(&source.host()).map_or(Form::Tag, |host| host.form);
         let mut form = kept.as_ref().map_or(usual, |kept| best_form(kept, usual));
@@ -88,8 +102,9 @@ impl Transfer<'_> {
                     return Ok(Opening { head, by, range, body, ranged: true, form });
                 }
                 Answer::Whole { head, body } => {
+                    let judged = |record: &Record| plan(record, &now(&head, self.address(by, record)));
                     // Bytes of this file came from here before: a web page in its place may pass.
-                    if let Some(Plan::Impostor(why)) = record.map(|record| plan(record, &now(&head))) {
+                    if let Some(Plan::Impostor(why)) = record.map(judged) {
                         return Err(impostor(why));
                     }
                     // Was it the condition that this server does not know? Only a server that calls the content the
@@ -97,7 +112,7 @@ impl Transfer<'_> {
                     let same = record.is_some_and(|record| {
                         from.is_some()
                             && gap.start > 0
-                            && !matches!(plan(record, &now(&head)), Plan::Restart(_) | Plan::Impostor(_))
+                            && !matches!(judged(record), Plan::Restart(_) | Plan::Impostor(_))
                     });
                     match next_form(form).filter(|_| same) {
                         Some(next) => form = next,
@@ -153,7 +168,7 @@ impl Transfer<'_> {
 pub(super) fn impostor(why: String) -> Fault {
     Fault::new(Kind::Network, why)
         .kept("what was there is kept")
-        .hint("log in to the network, then run the same command again")
+        .hint("log in to the network, then run the same command again; if that is the file now, delete its record")
 }
 
 /// No bytes at all.

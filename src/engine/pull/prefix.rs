@@ -8,6 +8,7 @@ use crate::engine::overlap::{self, Compared};
 use crate::event::Event;
 use crate::fault::{Fault, Kind};
 use crate::partial::{PartialFile, Slot};
+use crate::record::Record;
 use crate::source::{Answer, Ask, Head};
 use crate::units;
 use std::fs::File;
@@ -48,7 +49,7 @@ impl Transfer<'_> {
             }
             Compared::NoRanges => return Err(untouched(self.incomparable(prefix, "sends no ranges"))),
         }
-        let partial = slot.begin(self.new_record(&head, path))?;
+        let partial = slot.begin(Record { sampled: true, ..self.new_record(&head, path) })?;
         if let Err(fault) = self.copy_in(&partial, length, &read).await {
             partial.discard().await?;
             return Err(untouched(fault));
@@ -60,7 +61,6 @@ impl Transfer<'_> {
         }
         partial.keep().await?;
         self.tell(Event::Detail { text: format!("{} of {} are taken over", units::bytes(length), shown(prefix)) });
-        self.sampled = true;
         Ok(())
     }
 
