@@ -7,6 +7,7 @@ use crate::fault::{Fault, Kind};
 use crate::record::PrefixHash;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::oneshot;
 
 /// How much is read and hashed at once, in bytes.
@@ -42,25 +43,31 @@ impl Follower {
 struct Prefix {
     at: u64,
     hashers: Vec<Hasher>,
-    taken_back: u64,
+    /// The first byte taken out of the set since the last look.
+    taken_out: Arc<AtomicU64>,
 }
 
 impl Prefix {
     /// From the beginning.
-    fn fresh(algorithms: &[Algorithm], taken_back: u64) -> Self {
-        Self { at: 0, hashers: algorithms.iter().map(|alg| Hasher::new(*alg)).collect(), taken_back }
+    fn fresh(algorithms: &[Algorithm], taken_out: Arc<AtomicU64>) -> Self {
+        Self { at: 0, hashers: algorithms.iter().map(|alg| Hasher::new(*alg)).collect(), taken_out }
+    }
+
+    /// Whether bytes that are hashed already have left the set.
+    fn is_stale(&self) -> bool {
+        self.taken_out.load(Ordering::Relaxed) < self.at
     }
 
     /// From where an earlier run's saved states end, when there is one for every algorithm and the bytes under
     /// them need no proof; else from the beginning.
     fn restored(shared: &Shared, algorithms: &[Algorithm]) -> Self {
-        let state = shared.lock();
+        let mut state = shared.lock();
         let restore = |alg: &Algorithm| {
             let saved = state.record.prefix.get(alg.name())?;
             Some((saved.bytes, Hasher::restore(*alg, &saved.state)?))
         };
         let restored: Option<Vec<(u64, Hasher)>> = algorithms.iter().map(restore).collect();
-        let fresh = Self::fresh(algorithms, state.taken_back.0);
+        let fresh = Self::fresh(algorithms, state.watch_taken_out());
         match restored {
             Some(all) if !all.is_empty() && state.unproven.is_empty() => {
                 let at = all[0].0;
@@ -78,7 +85,11 @@ impl Prefix {
             let hash = PrefixHash { bytes: self.at, state: hasher.save()? };
             Some((hasher.algorithm().name().to_string(), hash))
         });
-        shared.lock().hashed = states.collect();
+        let states = states.collect();
+        let mut state = shared.lock();
+        if !self.is_stale() {
+            state.hashed = states;
+        }
     }
 }
 
@@ -93,7 +104,7 @@ fn run(shared: &Shared, algorithms: &[Algorithm]) -> Result<Vec<Digest>, Fault> 
             read.map_err(|e| crate::disk::fault("read", &shared.place.data, &e))?;
             prefix.hashers.iter_mut().for_each(|hasher| hasher.update(block));
             prefix.at += block.len() as u64;
-            if shared.lock().taken_back.0 != prefix.taken_back {
+            if prefix.is_stale() {
                 break;
             }
         }
@@ -110,13 +121,10 @@ fn run(shared: &Shared, algorithms: &[Algorithm]) -> Result<Vec<Digest>, Fault> 
 fn next(shared: &Shared, algorithms: &[Algorithm], prefix: &mut Prefix) -> Result<Option<u64>, Fault> {
     let mut state = shared.lock();
     loop {
-        let (count, first) = state.taken_back;
-        if count != prefix.taken_back {
-            match first < prefix.at {
-                true => *prefix = Prefix::fresh(algorithms, count),
-                false => prefix.taken_back = count,
-            }
+        if prefix.is_stale() {
+            *prefix = Prefix::fresh(algorithms, prefix.taken_out.clone());
         }
+        prefix.taken_out.store(u64::MAX, Ordering::Relaxed);
         let end = state.ledger.held().prefix();
         if end > prefix.at {
             return Ok(Some(end));

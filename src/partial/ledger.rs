@@ -157,10 +157,11 @@ impl Ledger {
     }
 
     /// A sync failed: nothing that came after the last good one can be believed, the kernel may have dropped it.
-    pub fn sync_failed(&mut self) {
-        let doubtful: Vec<ByteRange> =
-            self.runs_where(|safety| safety != Safety::Durable).map(|piece| piece.range).collect();
-        doubtful.into_iter().for_each(|range| drop(self.forget(range)));
+    /// Gives what went.
+    pub fn sync_failed(&mut self) -> ByteSet {
+        let doubtful: ByteSet = self.runs_where(|safety| safety != Safety::Durable).map(|piece| piece.range).collect();
+        doubtful.runs().for_each(|range| drop(self.forget(range)));
+        doubtful
     }
 
     /// Takes out every run that `range` touches, whole: of a part of a run the sum is not known. Gives what went.

@@ -260,7 +260,7 @@ impl PartialFile {
     pub async fn durable(&self) -> Result<(), Fault> {
         match self.shared.ask_for_sync().await {
             Ok(outcome) => outcome,
-            Err(_) => Err(Fault::new(FaultKind::Other, "the file was closed before it was safe")),
+            Err(_) => Err(Fault::new(FaultKind::Interrupted, "the file was closed before it was safe")),
         }
     }
 
@@ -277,6 +277,19 @@ impl PartialFile {
         let mut state = self.shared.lock();
         state.settle();
         state.ledger.sum(range)
+    }
+
+    /// The sum of the whole, when all of it is there. From then on nobody may write to the file, whatever is taken out
+    /// of the set: what is hashed now is what will be published.
+    pub fn seal(&self) -> Option<Crc> {
+        let mut state = self.shared.lock();
+        state.settle();
+        let whole = ByteRange::new(0, state.record.length?);
+        let sum = state.ledger.sum(whole).filter(|_| state.claimed.is_empty())?;
+        state.sealed = true;
+        drop(state);
+        self.shared.grown.notify_all();
+        Some(sum)
     }
 
     /// Whether old bytes wait for their proof.
@@ -412,7 +425,7 @@ impl Shared {
         let mut state = self.lock();
         match &synced {
             Ok(()) => state.ledger.sync_ended(),
-            Err(_) => state.ledger.sync_failed(),
+            Err(_) => state.sync_failed(),
         }
         synced
     }

@@ -10,8 +10,8 @@ use crate::disk;
 use crate::fault::{Fault, Kind};
 use crate::record::{Piece, PrefixHash, Record};
 use std::fs::File;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
@@ -58,8 +58,10 @@ pub struct State {
     pub edited: bool,
     /// The transfer was forgotten: nothing is written down any more.
     pub gone: bool,
-    /// Counts how often bytes were taken out, and from where on the last time.
-    pub taken_back: (u64, u64),
+    /// The file is being checked: nobody may write to it any more, so bytes that leave the set do not come back.
+    pub sealed: bool,
+    /// For each who hashes the prefix: the first byte taken out since he last looked.
+    hashing: Vec<Weak<AtomicU64>>,
     /// Saved hash states with the number of bytes they cover.
     pub hashed: Vec<(String, PrefixHash)>,
     /// Why the transfer cannot go on.
@@ -84,7 +86,8 @@ impl State {
             previous,
             edited: false,
             gone: false,
-            taken_back: (0, 0),
+            sealed: false,
+            hashing: Vec::new(),
             hashed: Vec::new(),
             lost: None,
             stop: false,
@@ -109,10 +112,10 @@ impl State {
     }
 
     /// Reserves `range` for one writer and tells how the file is cut. `None`: some of it is there already, or is
-    /// somebody else's.
+    /// somebody else's, or the file is sealed.
     pub fn claim(&mut self, range: ByteRange) -> Option<Layout> {
         self.settle();
-        if range.is_empty() || self.ledger.held().touches(range) || self.claimed.touches(range) {
+        if self.sealed || range.is_empty() || self.ledger.held().touches(range) || self.claimed.touches(range) {
             return None;
         }
         self.claimed.insert(range);
@@ -121,7 +124,45 @@ impl State {
 
     /// Whether no more bytes will come.
     pub fn is_stopped(&self) -> bool {
-        self.stop
+        self.stop || self.sealed
+    }
+
+    /// Somebody hashes the prefix: where he will see the first byte taken out since he last looked, `u64::MAX` for none.
+    pub fn watch_taken_out(&mut self) -> Arc<AtomicU64> {
+        let first = Arc::new(AtomicU64::new(u64::MAX));
+        self.hashing.retain(|other| other.strong_count() > 0);
+        self.hashing.push(Arc::downgrade(&first));
+        first
+    }
+
+    /// Takes bytes out of the set, and with them every hash state that covers any of them.
+    pub fn forget(&mut self, bytes: &ByteSet) -> ByteSet {
+        self.settle();
+        let mut gone = ByteSet::new();
+        for range in bytes.runs() {
+            gone.union(&self.ledger.forget(range));
+        }
+        for range in gone.runs() {
+            self.unproven.retain(|piece| piece.range.intersect(&range).is_empty());
+        }
+        self.taken_out(&gone);
+        gone
+    }
+
+    /// A sync failed: what it was to save leaves the set.
+    pub fn sync_failed(&mut self) {
+        let gone = self.ledger.sync_failed();
+        self.taken_out(&gone);
+    }
+
+    /// What was hashed over bytes that have left the set says nothing of those that will take their place.
+    fn taken_out(&mut self, gone: &ByteSet) {
+        let Some(first) = gone.runs().next().map(|run| run.start) else { return };
+        self.record.prefix.retain(|_, hash| hash.bytes <= first);
+        self.hashed.retain(|(_, hash)| hash.bytes <= first);
+        for hashing in self.hashing.iter().filter_map(Weak::upgrade) {
+            hashing.fetch_min(first, Ordering::Relaxed);
+        }
     }
 
     /// The record as of now.
@@ -238,6 +279,8 @@ impl Shared {
         let mut state = self.lock();
         match &state.lost {
             Some(lost) => drop(tell.send(Err(lost.clone()))),
+            // Nobody would ever answer.
+            None if state.stop => drop(tell),
             None => state.waiting.push(tell),
         }
         drop(state);
@@ -248,18 +291,7 @@ impl Shared {
 
     /// Takes bytes out of the set, in memory; the caller saves the record.
     pub fn forget(&self, bytes: &ByteSet) -> ByteSet {
-        let mut state = self.lock();
-        state.settle();
-        let mut gone = ByteSet::new();
-        for range in bytes.runs() {
-            gone.union(&state.ledger.forget(range));
-        }
-        for range in gone.runs() {
-            state.unproven.retain(|piece| piece.range.intersect(&range).is_empty());
-        }
-        let first = gone.runs().next().map_or(u64::MAX, |run| run.start);
-        state.taken_back = (state.taken_back.0 + 1, first);
-        drop(state);
+        let gone = self.lock().forget(bytes);
         self.grown.notify_all();
         gone
     }
@@ -319,7 +351,7 @@ impl Shared {
         let thread = std::thread::Builder::new().name("sync".into()).spawn(move || shared.run_sync());
         if let Err(e) = thread {
             state.syncing = false;
-            state.ledger.sync_failed();
+            state.sync_failed();
             self.lose(state, Fault::new(Kind::Other, format!("cannot start a thread: {e}")));
         }
     }
@@ -331,7 +363,7 @@ impl Shared {
         match synced {
             Ok(()) => state.ledger.sync_ended(),
             Err(e) => {
-                state.ledger.sync_failed();
+                state.sync_failed();
                 self.lose(&mut state, disk::fault("save", &self.place.data, &e));
             }
         }

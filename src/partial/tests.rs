@@ -171,6 +171,95 @@ async fn a_saved_hash_state_goes_on_in_the_next_run() {
 
 const SAVE_STATE_AFTER: u64 = 16 << 20;
 
+/// A file of a little more than [`SAVE_STATE_AFTER`] bytes, all there, with a saved hash state in its record.
+async fn hashed_file(folder: &Folder) -> (PartialFile, Follower, u64) {
+    let length = SAVE_STATE_AFTER + 5000;
+    let file = folder.slot().begin(Record { length: Some(length), chunk_size: 1 << 20, ..record() }).unwrap();
+    let follower = file.follow(&[Algorithm::Sha256]);
+    file.writer(ByteRange::new(0, length - 1)).unwrap().write(&vec![1; length as usize - 1]).unwrap();
+    while file.record().prefix.is_empty() {
+        file.durable().await.unwrap();
+    }
+    (file, follower, length)
+}
+
+#[tokio::test]
+async fn a_hash_state_goes_with_the_bytes_it_covers() {
+    let folder = Folder::new();
+    let (file, follower, length) = hashed_file(&folder).await;
+    let covered = file.record().prefix["sha-256"].bytes;
+    file.forget(&ByteSet::of(ByteRange::new(covered, length))).await.unwrap();
+    assert_eq!(file.record().prefix["sha-256"].bytes, covered, "it says nothing of what lies behind");
+    drop(follower);
+    file.keep().await.unwrap();
+
+    // Neither a state of this run nor one of an earlier run survives, also on the disk.
+    let file = folder.slot().resume().unwrap();
+    assert!(!file.record().prefix.is_empty());
+    file.forget(&ByteSet::of(ByteRange::new(0, 1 << 20))).await.unwrap();
+    assert!(file.record().prefix.is_empty());
+    let saved = std::fs::read_to_string(folder.0.path().join("f.partial.toml")).unwrap();
+    assert!(!saved.contains("sha-256"), "{saved}");
+    let mut bytes = vec![2; 1 << 20];
+    file.writer(ByteRange::new(0, 1 << 20)).unwrap().write(&bytes).unwrap();
+    let follower = file.follow(&[Algorithm::Sha256]);
+    file.writer(ByteRange::new(file.held().prefix(), length))
+        .unwrap()
+        .write(&vec![1; (length - covered) as usize])
+        .unwrap();
+    bytes.resize(length as usize, 1);
+    let mut whole = crate::digest::Hasher::new(Algorithm::Sha256);
+    whole.update(&bytes);
+    assert_eq!(follower.digests().await.unwrap(), [whole.finish()]);
+}
+
+/// Bytes are taken out twice before the hashing thread looks: the first place is not forgotten over the second.
+#[tokio::test]
+async fn who_hashes_sees_the_first_byte_that_was_taken_out() {
+    let folder = Folder::new();
+    let (file, follower, length) = hashed_file(&folder).await;
+    {
+        let mut state = file.shared.lock();
+        state.forget(&ByteSet::of(ByteRange::new(0, 1 << 20)));
+        state.forget(&ByteSet::of(ByteRange::new(SAVE_STATE_AFTER, length)));
+    }
+    let mut bytes = vec![2; 1 << 20];
+    file.writer(ByteRange::new(0, 1 << 20)).unwrap().write(&bytes).unwrap();
+    file.writer(ByteRange::new(SAVE_STATE_AFTER, length)).unwrap().write(&vec![1; 5000]).unwrap();
+    bytes.resize(length as usize, 1);
+    let mut whole = crate::digest::Hasher::new(Algorithm::Sha256);
+    whole.update(&bytes);
+    assert_eq!(follower.digests().await.unwrap(), [whole.finish()]);
+}
+
+#[tokio::test]
+async fn a_sealed_file_is_not_written_to_and_nobody_waits_for_bytes() {
+    let folder = Folder::new();
+    let file = folder.slot().begin(record()).unwrap();
+    write(&file, 0, 2000);
+    assert_eq!(file.seal(), None, "not all is there");
+    write(&file, 2000, LEN);
+    assert_eq!(file.seal(), Some(Crc::of(&content())));
+    let follower = file.follow(&[Algorithm::Md5]);
+    file.forget(&ByteSet::of(ByteRange::new(0, 1000))).await.unwrap();
+    assert!(file.writer(ByteRange::new(0, 1000)).is_none() && file.draft(ByteRange::new(0, 1000)).is_none());
+    // Either it had read all of it before, or it says that the bytes are gone: it does not wait.
+    if let Err(fault) = follower.digests().await {
+        assert_eq!(fault.kind, FaultKind::Interrupted);
+    }
+    let late = file.follow(&[Algorithm::Md5]);
+    assert_eq!(late.digests().await.unwrap_err().kind, FaultKind::Interrupted);
+}
+
+#[tokio::test]
+async fn a_closed_file_does_not_let_anybody_wait_for_a_sync() {
+    let folder = Folder::new();
+    let file = folder.slot().begin(record()).unwrap();
+    write(&file, 0, 1000);
+    file.clone().keep().await.unwrap();
+    assert_eq!(file.durable().await.unwrap_err().kind, FaultKind::Interrupted);
+}
+
 #[tokio::test]
 async fn a_missing_record_parks_the_data() {
     let folder = Folder::new();

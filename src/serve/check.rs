@@ -149,7 +149,7 @@ impl Work<'_> {
                 return Err(self.suspect(self.chunks_of(&damaged), "bytes on the server's disk have changed"));
             }
         }
-        let Some(crc) = self.file.sum(self.layout().whole()) else {
+        let Some(crc) = self.file.seal() else {
             return Err(Box::new(Problem::new(Reason::Incomplete, "not all chunks are there")));
         };
         let mut computed = Digests::default();
@@ -271,6 +271,8 @@ impl Work<'_> {
         };
         let digests = read?;
         if !same_place {
+            let busy = || Box::new(Problem::new(Reason::Busy, "the upload is being written"));
+            self.file.seal().ok_or_else(busy)?;
             return self.publish(target, digests).await;
         }
         let receipt = Receipt {

@@ -82,6 +82,9 @@ impl Store {
             let problem = Problem::new(Reason::NoSpace, "the server's disk is full");
             return Box::new(problem.hint("what has arrived is kept; try again when there is room"));
         }
+        if fault.kind == Kind::Interrupted {
+            return Box::new(Problem::new(Reason::Unavailable, "the upload was closed meanwhile; ask again"));
+        }
         self.tell(Event::Warning { text: fault.what.clone() });
         Box::new(match fault.kind {
             Kind::Held => Problem::new(Reason::Unavailable, "another process of the server is at this upload"),

@@ -44,8 +44,9 @@ impl Handler<'_> {
         if self.store.root.free_space() < self.site.rules.min_free {
             return problem(Reason::NoSpace, "the server's disk is full");
         }
-        let (ground, turn) = self.enter(upload, index).await?;
-        if request.headers.get(REPLACE).is_some_and(|value| value.as_bytes() == b"1") {
+        let replaces = request.headers.get(REPLACE).is_some_and(|value| value.as_bytes() == b"1");
+        let (ground, turn) = self.enter(upload, index, replaces).await?;
+        if replaces {
             self.replace(&ground, range).await?;
         }
         let file = match &ground {
@@ -62,12 +63,13 @@ impl Handler<'_> {
     }
 
     /// The file to write to and the right to write one chunk of it, taken together: whoever checks the whole looks for
-    /// writers under the same lock.
-    async fn enter(&self, upload: &Arc<Upload>, index: u64) -> Outcome<(Ground, ChunkTurn)> {
+    /// writers under the same lock. Who `replaces` takes bytes out, and what is being checked must stay as it is.
+    async fn enter(&self, upload: &Arc<Upload>, index: u64, replaces: bool) -> Outcome<(Ground, ChunkTurn)> {
         let turn = upload.turn(index).await?;
         let mut phase = upload.phase.lock().await;
         let file = self.store.file(upload, &mut phase).await?;
         let ground = match (&*phase, file) {
+            (Phase::Checking(..), _) if replaces => return problem(Reason::Busy, "the whole is being checked"),
             (_, Some(file)) => Ground::Partial(file),
             (Phase::Done(receipt), None) => {
                 let parts: Vec<&str> = receipt.path.split('/').collect();

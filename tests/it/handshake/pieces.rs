@@ -222,6 +222,53 @@ fn a_check_that_takes_time_says_202() {
     assert_eq!(server.read("f").len(), bytes.len());
 }
 
+/// What was hashed over a chunk says nothing of the chunk that replaces it.
+#[test]
+fn a_replaced_chunk_is_hashed_anew() {
+    let world = World::new();
+    let server = Receiver::start(&world);
+    let (good, chunk) = (content(40, 24 << 20), 8 << 20);
+    let mut bad = good.clone();
+    bad[0] ^= 1;
+    let sha = |bytes: &[u8]| json!({"digests": {"sha-256": hash(Algorithm::Sha256, bytes).hex()}});
+    for (name, told, status) in [("right", &good, 201), ("wrong", &bad, 422)] {
+        let mut talk = server.talk();
+        let upload = talk.begin("/", name, good.len() as u64, chunk, json!({})).is(201).upload();
+        for (index, bytes) in bad.chunks(chunk as usize).enumerate() {
+            talk.chunk(&upload, index as u64, bytes).is(204);
+        }
+        talk.complete_with(&upload, sha(&good)).refuses(422, "suspect");
+        let first = &good[..chunk as usize];
+        talk.ask(&format!("PUT {upload}/0\nOnward-Replace: 1\nContent-Digest: {}", crc_field(first)), first).is(204);
+        talk.complete_with(&upload, sha(told)).is(status);
+        talk.complete_with(&upload, sha(&good)).is(201);
+        assert_eq!(server.read(name), good);
+    }
+}
+
+/// What is being checked is what will be published: nothing is taken out of it meanwhile.
+#[test]
+fn a_file_that_is_being_checked_cannot_be_replaced() {
+    let world = World::new();
+    let server = Receiver::start(&world);
+    let (bytes, chunk) = (content(41, 64 << 20), 8 << 20);
+    let mut talk = server.talk();
+    let upload = talk.begin("/", "f", bytes.len() as u64, chunk, json!({})).is(201).upload();
+    for (index, bytes) in bytes.chunks(chunk as usize).enumerate() {
+        talk.chunk(&upload, index as u64, bytes).is(204);
+    }
+    let document = json!({"digests": {"crc64nvme": crc_hex(&bytes)}, "want": ["sha-256", "md5"]}).to_string();
+    talk.ask(&format!("POST {upload}/complete\nPrefer: respond-async"), document.as_bytes()).is(202);
+    let evil = vec![7; chunk as usize];
+    let head = format!("PUT {upload}/0\nOnward-Replace: 1\nContent-Digest: {}", crc_field(&evil));
+    let refused = talk.ask(&head, &evil);
+    assert!(refused.refuses(409, "busy").field("retry-after").is_some());
+    let done =
+        eventually("the check ends", || Some(talk.get(&upload).json()).filter(|told| told["state"] == "complete"));
+    assert_eq!(done["digests"]["sha-256"], hash(Algorithm::Sha256, &bytes).hex());
+    assert_eq!(server.read("f"), bytes);
+}
+
 #[test]
 fn a_check_that_failed_unseen_is_told() {
     let world = World::new();
