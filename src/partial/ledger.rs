@@ -164,20 +164,38 @@ impl Ledger {
         doubtful
     }
 
+    /// The runs that `bytes` touch and do not cover, with their sums.
+    pub fn cut_by(&self, bytes: &ByteSet) -> Vec<Piece> {
+        self.runs_where(|_| true).filter(|run| bytes.touches(run.range) && !bytes.contains(run.range)).collect()
+    }
+
     /// Takes out every run that `range` touches, whole: of a part of a run the sum is not known. Gives what went.
     pub fn forget(&mut self, range: ByteRange) -> ByteSet {
+        self.forget_but(range, &[])
+    }
+
+    /// The same, but for the parts beside `range` whose sums are `known`.
+    pub fn forget_but(&mut self, range: ByteRange, known: &[Piece]) -> ByteSet {
         let first = self.runs.range(..=range.start).next_back().map_or(range.start, |(at, _)| *at);
-        let gone: Vec<(u64, u64)> = self
+        let touched: Vec<(u64, Run)> = self
             .runs
             .range(first..range.end.max(first))
             .filter(|(at, run)| **at < range.end && run.end > range.start)
-            .map(|(at, run)| (*at, run.end))
+            .map(|(at, run)| (*at, *run))
             .collect();
-        for (start, end) in &gone {
-            self.runs.remove(start);
-            self.held.forget(ByteRange::new(*start, *end));
+        let mut gone = ByteSet::new();
+        for (start, run) in touched {
+            let whole = ByteRange::new(start, run.end);
+            self.runs.remove(&start);
+            self.held.forget(whole);
+            gone.insert(whole);
+            let inside = |piece: &&Piece| piece.range.intersect(&whole) == piece.range;
+            for piece in known.iter().filter(inside).filter(|piece| piece.range.intersect(&range).is_empty()) {
+                self.put(piece.range, piece.sum, run.safety);
+                gone.forget(piece.range);
+            }
         }
-        gone.into_iter().map(|(start, end)| ByteRange::new(start, end)).collect()
+        gone
     }
 
     /// Whether anything is written that a power cut would take.
@@ -334,6 +352,19 @@ mod tests {
                     0 => { ledger.sync_begins(); }
                     1 => ledger.sync_ended(),
                     2 if start % 5 == 0 => drop(ledger.forget(wanted)),
+                    3 if start % 5 == 0 => {
+                        let cut = ledger.cut_by(&ByteSet::of(wanted));
+                        let parts = cut.iter().flat_map(|run| {
+                            [(run.range.start, wanted.start), (wanted.end, run.range.end)]
+                        });
+                        let parts = parts.filter(|(start, end)| start < end).map(|(start, end)| {
+                            let sum = Crc::of(&content()[start as usize..end as usize]).sum;
+                            Piece { range: ByteRange::new(start, end), sum }
+                        });
+                        let before = ledger.held().clone();
+                        let gone = ledger.forget_but(wanted, &parts.collect::<Vec<_>>());
+                        prop_assert_eq!(gone, before.within(wanted), "with all sums known, no more goes than must");
+                    }
                     2 if start % 7 == 0 => drop(ledger.doubt()),
                     3 if start % 7 == 0 => ledger.vouch(),
                     _ => {}

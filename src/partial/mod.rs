@@ -264,12 +264,15 @@ impl PartialFile {
         }
     }
 
-    /// Takes bytes out of the set; durable before it returns. Runs that `bytes` touches go whole: the answer is what
-    /// went.
+    /// Takes bytes out of the set; durable before it returns. Damaged runs that `bytes` touches go whole: the answer
+    /// is what went.
     pub async fn forget(&self, bytes: &ByteSet) -> Result<ByteSet, Fault> {
-        let gone = self.shared.forget(bytes);
-        let shared = self.shared.clone();
-        blocking(move || shared.save(true)).await.map(|()| gone)
+        let (shared, bytes) = (self.shared.clone(), bytes.clone());
+        blocking(move || {
+            let gone = shared.forget(&bytes);
+            shared.save(true).map(|()| gone)
+        })
+        .await
     }
 
     /// The CRC-64/NVME of bytes that are all there; `range` begins and ends on chunk borders or the file's end.
@@ -356,6 +359,22 @@ impl Shared {
         let mut buffer = vec![0; 1 << 20];
         let mut wrong = |piece: &Piece| self.sum_on_disk(piece.range, &mut buffer) != Some(piece.sum);
         pieces.into_iter().filter(|piece| wrong(piece)).map(|piece| piece.range).collect()
+    }
+
+    /// What is left of `run` without `bytes`, with sums: those of the disk, when together they give the run's own.
+    fn parts_left(&self, run: &Piece, bytes: &ByteSet) -> Vec<Piece> {
+        let mut buffer = vec![0; 1 << 20];
+        let (mut left, mut whole) = (Vec::new(), Crc::EMPTY);
+        let mut borders: Vec<ByteRange> = bytes.within(run.range).runs().chain(bytes.missing(run.range)).collect();
+        borders.sort_by_key(|part| part.start);
+        for part in borders {
+            let Some(sum) = self.sum_on_disk(part, &mut buffer) else { return Vec::new() };
+            whole = whole.then(Crc { sum, len: part.len() });
+            if !bytes.touches(part) {
+                left.push(Piece { range: part, sum });
+            }
+        }
+        if whole.sum == run.sum { left } else { Vec::new() }
     }
 
     /// The sum of bytes as the disk has them; `None` when they cannot be read.

@@ -135,12 +135,13 @@ impl State {
         first
     }
 
-    /// Takes bytes out of the set, and with them every hash state that covers any of them.
-    pub fn forget(&mut self, bytes: &ByteSet) -> ByteSet {
+    /// Takes bytes out of the set, and with them every hash state that covers any of them. Of the runs they cut,
+    /// what is in `known` stays.
+    pub fn forget(&mut self, bytes: &ByteSet, known: &[Piece]) -> ByteSet {
         self.settle();
         let mut gone = ByteSet::new();
         for range in bytes.runs() {
-            gone.union(&self.ledger.forget(range));
+            gone.union(&self.ledger.forget_but(range, known));
         }
         for range in gone.runs() {
             self.unproven.retain(|piece| piece.range.intersect(&range).is_empty());
@@ -289,9 +290,16 @@ impl Shared {
         told
     }
 
-    /// Takes bytes out of the set, in memory; the caller saves the record.
+    /// Takes bytes out of the set, in memory; the caller saves the record. Runs of which only a part goes are read
+    /// again: when they are sound, the sums of what stays are known.
     pub fn forget(&self, bytes: &ByteSet) -> ByteSet {
-        let gone = self.lock().forget(bytes);
+        let cut = {
+            let mut state = self.lock();
+            state.settle();
+            state.ledger.cut_by(bytes)
+        };
+        let known: Vec<Piece> = cut.iter().flat_map(|run| self.parts_left(run, bytes)).collect();
+        let gone = self.lock().forget(bytes, &known);
         self.grown.notify_all();
         gone
     }

@@ -220,8 +220,8 @@ async fn who_hashes_sees_the_first_byte_that_was_taken_out() {
     let (file, follower, length) = hashed_file(&folder).await;
     {
         let mut state = file.shared.lock();
-        state.forget(&ByteSet::of(ByteRange::new(0, 1 << 20)));
-        state.forget(&ByteSet::of(ByteRange::new(SAVE_STATE_AFTER, length)));
+        state.forget(&ByteSet::of(ByteRange::new(0, 1 << 20)), &[]);
+        state.forget(&ByteSet::of(ByteRange::new(SAVE_STATE_AFTER, length)), &[]);
     }
     let mut bytes = vec![2; 1 << 20];
     file.writer(ByteRange::new(0, 1 << 20)).unwrap().write(&bytes).unwrap();
@@ -249,6 +249,26 @@ async fn a_sealed_file_is_not_written_to_and_nobody_waits_for_bytes() {
     }
     let late = file.follow(&[Algorithm::Md5]);
     assert_eq!(late.digests().await.unwrap_err().kind, FaultKind::Interrupted);
+}
+
+#[tokio::test]
+async fn forgetting_a_part_keeps_the_sound_rest() {
+    let folder = Folder::new();
+    let file = folder.slot().begin(record()).unwrap();
+    write(&file, 0, LEN);
+    file.durable().await.unwrap();
+    let gone = file.forget(&ByteSet::of(ByteRange::new(1200, 1300))).await.unwrap();
+    assert_eq!((gone.to_string(), file.held().to_string()), ("1200-1299".into(), "0-1199,1300-2499".into()));
+    // It says nothing of bytes that are no longer what they were.
+    disk::write_at(&file.shared.data, b"rot", 100).unwrap();
+    let gone = file.forget(&ByteSet::of(ByteRange::new(0, 10))).await.unwrap();
+    assert_eq!((gone.to_string(), file.held().to_string()), ("0-999".into(), "1000-1199,1300-2499".into()));
+    file.keep().await.unwrap();
+    let file = folder.slot().resume().unwrap();
+    assert_eq!(file.held().to_string(), "1000-1199,1300-2499");
+    write(&file, 0, 1000);
+    write(&file, 1200, 1300);
+    assert_eq!(file.seal(), Some(Crc::of(&content())));
 }
 
 #[tokio::test]

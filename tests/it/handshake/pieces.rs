@@ -246,6 +246,29 @@ fn a_replaced_chunk_is_hashed_anew() {
     }
 }
 
+/// A replacement takes out what it replaces, and nothing that was acknowledged beside it.
+#[test]
+fn a_replaced_piece_takes_no_other_along() {
+    let world = World::new();
+    let server = Receiver::start(&world);
+    let (mut bytes, part) = (content(42, CHUNK), CHUNK / 4);
+    let mut talk = server.talk();
+    let upload = talk.begin("/", "f", CHUNK, CHUNK, json!({})).is(201).upload();
+    for (index, piece) in bytes.chunks(part as usize).enumerate() {
+        talk.piece(&upload, 0, piece, index as u64 * part, CHUNK).is(204);
+    }
+    let (start, end) = (part, 2 * part);
+    bytes[part as usize] ^= 1;
+    let piece = &bytes[start as usize..end as usize];
+    let range = format!("Content-Range: bytes {start}-{}/{CHUNK}", end - 1);
+    let head = |digest: String| format!("PUT {upload}/0\nOnward-Replace: 1\n{range}\nContent-Digest: {digest}");
+    talk.ask(&head(crc_field(b"other")), piece).refuses(422, "digest-mismatch");
+    assert_eq!(talk.get(&upload).json()["within"], json!({"0": format!("0-{},{end}-{}", start - 1, CHUNK - 1)}));
+    talk.ask(&head(crc_field(piece)), piece).is(204);
+    talk.complete(&upload, &bytes).is(201);
+    assert_eq!(server.read("f"), bytes);
+}
+
 /// What is being checked is what will be published: nothing is taken out of it meanwhile.
 #[test]
 fn a_file_that_is_being_checked_cannot_be_replaced() {
