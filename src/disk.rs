@@ -104,9 +104,24 @@ fn open_dir(path: &Path) -> Result<File, Fault> {
     })
 }
 
-/// Creates the folder `path` with all its parents, mode 0777 less the umask.
+/// Creates the folder `path` with all its parents, mode 0777 less the umask, so that they survive a power cut.
 pub fn create_dirs(path: &Path) -> Result<(), Fault> {
-    std::fs::create_dir_all(path).map_err(|e| fault("create the folder", path, &e))
+    let missing: Vec<&Path> = path.ancestors().take_while(|at| !at.as_os_str().is_empty() && !at.is_dir()).collect();
+    for at in missing.into_iter().rev() {
+        match std::fs::create_dir(at) {
+            Ok(()) => made_dir(at)?,
+            // Somebody else made it meanwhile.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && at.is_dir() => {}
+            Err(e) => return Err(fault("create the folder", at, &e)),
+        }
+    }
+    Ok(())
+}
+
+/// A folder was made: its name survives a power cut from now on.
+fn made_dir(path: &Path) -> Result<(), Fault> {
+    note(|| format!("mkdir\t{}", path.display()));
+    sync_dir(&folder_of(path))
 }
 
 /// Opens the folder `parts` below the open folder `root`, following no symlink at any step; with `create`, makes
@@ -140,8 +155,9 @@ pub fn folder_below(root: &File, parts: &[&str], create: bool) -> Result<Option<
 pub fn create_private_dir(path: &Path) -> Result<(), Fault> {
     use std::os::unix::fs::DirBuilderExt;
     match std::fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(fault("create the folder", path, &e)),
-        _ => {}
+        Ok(()) => made_dir(path)?,
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(fault("create the folder", path, &e)),
     }
     let meta = std::fs::symlink_metadata(path).map_err(|e| fault("look at", path, &e))?;
     match meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw() {
@@ -462,6 +478,7 @@ pub fn publish(file: &File, from: &Path, into: &Spot, if_exists: IfExists) -> Re
     }
     note(|| format!("rename\t{}\t{}\t{}", inode(file), from.display(), into.path().display()));
     point("published");
+    may_fail("published").map_err(lost)?;
     sync_open_dir(&into.dir, &folder_of(into.path()))?;
     Ok(true)
 }
@@ -622,6 +639,14 @@ pub fn point(name: &'static str) {
     let Some((wanted, nth)) = wanted else { return };
     if wanted == name && PASSED.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1 == *nth {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+}
+
+/// A named place where the tests let the disk fail: `ONWARD_FAIL_AT=name`. Debug builds only.
+fn may_fail(name: &str) -> io::Result<()> {
+    match cfg!(debug_assertions) && std::env::var("ONWARD_FAIL_AT").is_ok_and(|wanted| wanted == name) {
+        true => Err(rustix::io::Errno::IO.into()),
+        false => Ok(()),
     }
 }
 

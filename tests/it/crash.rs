@@ -187,7 +187,8 @@ pub enum Step {
     Length { inode: u64, length: u64 },
     Syncing { inode: u64 },
     Synced { inode: u64 },
-    SyncDir,
+    MakeDir { path: PathBuf },
+    SyncDir { path: PathBuf },
     Rename { from: PathBuf, to: PathBuf },
     Remove { path: PathBuf },
 }
@@ -206,7 +207,8 @@ pub fn read_log(text: &str, dir: &Path) -> Vec<Step> {
             "length" => Step::Length { inode: number(1), length: number(2) },
             "syncing" => Step::Syncing { inode: number(1) },
             "synced" => Step::Synced { inode: number(1) },
-            "syncdir" => Step::SyncDir,
+            "mkdir" => Step::MakeDir { path: path(words[1]) },
+            "syncdir" => Step::SyncDir { path: path(words[1]) },
             "rename" => Step::Rename { from: path(words[2]), to: path(words[3]) },
             "remove" => Step::Remove { path: path(words[1]) },
             other => panic!("the disk log says {other:?}, which this test does not know"),
@@ -262,6 +264,8 @@ struct Inode {
 pub fn after_power_cut(steps: &[Step], luck: Luck) -> BTreeMap<PathBuf, (u64, Vec<u8>)> {
     let mut inodes: BTreeMap<u64, Inode> = BTreeMap::new();
     let (mut names, mut names_on_disk) = (BTreeMap::<PathBuf, u64>::new(), BTreeMap::new());
+    // Folders whose own name no sync has made safe: what lies in them is lost with it.
+    let mut fresh_folders: Vec<PathBuf> = Vec::new();
     for step in steps {
         match step {
             Step::Create { inode, path } => {
@@ -286,7 +290,11 @@ pub fn after_power_cut(steps: &[Step], luck: Luck) -> BTreeMap<PathBuf, (u64, Ve
                 file.disk = bytes;
                 file.unsynced.drain(..writes);
             }
-            Step::SyncDir => names_on_disk = names.clone(),
+            Step::MakeDir { path } => fresh_folders.push(path.clone()),
+            Step::SyncDir { path } => {
+                names_on_disk = names.clone();
+                fresh_folders.retain(|folder| folder.parent() != Some(path));
+            }
             Step::Rename { from, to } => {
                 let inode = names.remove(from).expect("a name that is there");
                 names.insert(to.clone(), inode);
@@ -294,7 +302,10 @@ pub fn after_power_cut(steps: &[Step], luck: Luck) -> BTreeMap<PathBuf, (u64, Ve
             Step::Remove { path } => drop(names.remove(path)),
         }
     }
-    let names = if luck == Luck::None { names_on_disk } else { names };
+    let mut names = if luck == Luck::None { names_on_disk } else { names };
+    if luck == Luck::None {
+        names.retain(|path, _| !fresh_folders.iter().any(|folder| path.starts_with(folder)));
+    }
     // What lies in the state folder is only a memory; the transfer's own folder is what is judged.
     let here = names.into_iter().filter(|(path, _)| path.is_relative());
     here.map(|(path, inode)| (path, (inode, left_of(&inodes[&inode], luck)))).collect()
@@ -460,7 +471,10 @@ fn claims_hold_while_many_bytes_arrive() {
     let steps = read_log(&std::fs::read_to_string(&log).unwrap(), &world.dir());
     let mut claimed = ByteSet::new();
     for cut in 0..=steps.len() {
-        if matches!(steps.get(cut.wrapping_sub(1)), Some(Step::Rename { .. } | Step::SyncDir | Step::Remove { .. })) {
+        if matches!(
+            steps.get(cut.wrapping_sub(1)),
+            Some(Step::Rename { .. } | Step::SyncDir { .. } | Step::Remove { .. })
+        ) {
             let folder = after_power_cut(&steps[..cut], Luck::Names);
             let durable = check_claims(&folder, &content, &format!("after step {cut}"));
             claimed.insert(onward::chunk::ByteRange::new(0, durable));
