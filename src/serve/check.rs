@@ -19,7 +19,7 @@ use crate::wire::handshake::{Digests, Problem, Reason, Runs};
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 use tokio::sync::watch;
 
@@ -223,7 +223,13 @@ impl Work<'_> {
             Ok(stamp) => {
                 disk::point("received");
                 receipt.complete = true;
-                self.remember(&receipt, stamp);
+                self.remember(&receipt, stamp, &receipt.head.domain);
+                Ok(receipt)
+            }
+            Err(fault) if self.store.was_published(&receipt) => {
+                // The receipt on the disk stays as it is: should the name be lost with the power, the next start sees.
+                self.store.trouble(&fault);
+                receipt.complete = true;
                 Ok(receipt)
             }
             Err(fault) => {
@@ -237,11 +243,11 @@ impl Work<'_> {
     }
 
     /// Writes down what became of the upload and what is known of the file. The reply does not wait for it: should it
-    /// be lost, the receipt that was written before the rename is enough to tell.
-    fn remember(&self, receipt: &Receipt, stamp: Stamp) {
+    /// be lost, the receipt that was written before the rename is enough to tell. The file belongs to `domain`.
+    fn remember(&self, receipt: &Receipt, stamp: Stamp, domain: &str) {
         let entry = Entry {
             path: receipt.path.clone(),
-            domain: receipt.head.domain.clone(),
+            domain: domain.to_string(),
             claimed_md5: self.upload.facts().md5.as_ref().map(Digest::hex),
             digests: receipt.digests.clone(),
             stamp,
@@ -286,7 +292,8 @@ impl Work<'_> {
         let (path, written) = (self.store.receipt_file(&self.upload.head.id), receipt.clone());
         in_background(move || written.write(&path)).await.map_err(|fault| self.store.trouble(&fault))?;
         self.file.clone().discard().await.map_err(|fault| self.store.trouble(&fault))?;
-        self.remember(&receipt, entry.stamp);
+        // It stays with whoever has sent it.
+        self.remember(&receipt, entry.stamp, &entry.domain);
         Ok(receipt)
     }
 }
@@ -411,29 +418,48 @@ fn sum_of(file: &PartialFile, range: ByteRange) -> Option<Crc> {
     Some(crc.crc())
 }
 
-/// What is known of the content of the finished file `path`, computing its digests when they are not known. Waits for
-/// its turn to read.
+/// What is known of the content of the finished file `path`, computing its digests when they are not known. The
+/// reading waits for its turn and goes on whoever stops waiting for it: all who ask meanwhile hear the same.
 pub async fn content_of(store: &Arc<Store>, path: String) -> Option<Entry> {
-    let _turn = store.checking.lock().await;
-    let store = store.clone();
-    let work = move || {
-        let parts: Vec<&str> = path.split('/').collect();
-        let file = store.root.file(&parts)?;
-        let stamp = disk::stamp(&file).ok()?;
-        let old = store.known.of_file(&path, &stamp);
-        if let Some(entry) = old.as_ref().filter(|entry| entry.digests.get(Algorithm::Md5).is_some()) {
-            return Some(entry.clone());
-        }
-        let digests = whole_file(&file, stamp.size)?;
-        if disk::stamp(&file).ok()? != stamp {
-            return None;
-        }
-        let domain = old.map(|entry| entry.domain).unwrap_or_default();
-        let entry = Entry { path, domain, claimed_md5: None, digests, stamp };
-        let _ = store.known.remember(&entry);
-        Some(entry)
+    let mut over = {
+        let mut reading = store.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let begin = || {
+            let (tell, over) = watch::channel(None);
+            tokio::spawn(read_content(store.clone(), path.clone(), tell));
+            over
+        };
+        reading.entry(path.clone()).or_insert_with(begin).clone()
     };
-    tokio::task::spawn_blocking(work).await.ok()?
+    let ended = over.wait_for(Option::is_some).await.ok()?;
+    ended.clone().flatten()
+}
+
+async fn read_content(store: Arc<Store>, path: String, tell: watch::Sender<Option<Option<Entry>>>) {
+    let read = {
+        let _turn = store.checking.lock().await;
+        let (store, path) = (store.clone(), path.clone());
+        tokio::task::spawn_blocking(move || content_now(&store, path)).await
+    };
+    store.reading.lock().unwrap_or_else(PoisonError::into_inner).remove(&path);
+    tell.send_replace(Some(read.ok().flatten()));
+}
+
+fn content_now(store: &Store, path: String) -> Option<Entry> {
+    let parts: Vec<&str> = path.split('/').collect();
+    let file = store.root.file(&parts)?;
+    let stamp = disk::stamp(&file).ok()?;
+    let old = store.known.of_file(&path, &stamp);
+    if let Some(entry) = old.as_ref().filter(|entry| entry.digests.get(Algorithm::Md5).is_some()) {
+        return Some(entry.clone());
+    }
+    let digests = whole_file(&file, stamp.size)?;
+    if disk::stamp(&file).ok()? != stamp {
+        return None;
+    }
+    let domain = old.map(|entry| entry.domain).unwrap_or_default();
+    let entry = Entry { path, domain, claimed_md5: None, digests, stamp };
+    let _ = store.known.remember(&entry);
+    Some(entry)
 }
 
 fn whole_file(file: &File, size: u64) -> Option<Digests> {
@@ -464,4 +490,42 @@ pub fn parts_of(folder: &str, name: &str) -> Vec<String> {
         (folder, None) => Path::new(folder).join(name),
     };
     path.iter().map(|part| part.to_string_lossy().into_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Rules;
+    use super::super::root::Root;
+    use super::*;
+    use crate::event::{FileId, Observer};
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    struct Deaf;
+
+    impl Observer for Deaf {
+        fn on(&self, _: FileId, _: &Event) {}
+    }
+
+    /// Whoever gives up waiting and asks again waits for the reading that has begun.
+    #[tokio::test]
+    async fn one_reading_for_all_who_ask() {
+        let dir = tempfile::tempdir().unwrap();
+        disk::replace(&dir.path().join("f"), b"abc", false).unwrap();
+        let root = Arc::new(Root::open(dir.path()).unwrap());
+        let store = Arc::new(Store::open(root, Rules::default(), Arc::new(Deaf)).unwrap());
+        let turn = store.checking.lock().await;
+        for _ in 0..3 {
+            let mut asking = pin!(content_of(&store, "f".into()));
+            assert!(matches!(asking.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending));
+        }
+        tokio::task::yield_now().await;
+        assert_eq!(store.reading.lock().unwrap().len(), 1);
+        let waiting = content_of(&store, "f".into());
+        drop(turn);
+        let entry = waiting.await.unwrap();
+        assert_eq!(entry.digests.get(Algorithm::Crc64Nvme), Some(&Crc::of(b"abc").digest()));
+        assert!(store.reading.lock().unwrap().is_empty());
+    }
 }

@@ -7,7 +7,7 @@
 //! whatever moment a kill comes at, the next start can tell.
 
 use super::Rules;
-use super::known::Known;
+use super::known::{Entry, Known};
 use super::receipt::Receipt;
 use super::root::Root;
 use super::upload::{Head, Line, NO_END, Opened, Phase, Upload};
@@ -21,9 +21,11 @@ use crate::partial::{Follower, PartialFile, Place, Sidecar, Slot, read_sidecar};
 use crate::record::{IfExists, Kind as RecordKind, Record};
 use crate::wire::handshake::{Begin, Id, Problem, Reason, wanted};
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::watch;
 
 /// An upload without a byte is forgotten after this time.
 const EMPTY_LIMIT: Duration = Duration::from_secs(3600);
@@ -48,6 +50,10 @@ pub struct Store {
     pub rules: Rules,
     /// Held by whoever reads a whole file to check it: one at a time.
     pub checking: tokio::sync::Mutex<()>,
+    /// Finished files that are being read to know their digests, by path: who asks meanwhile waits for the same.
+    pub reading: Mutex<HashMap<String, watch::Receiver<Option<Option<Entry>>>>>,
+    /// Held while this process serves the folder.
+    _lock: File,
     observer: Arc<dyn Observer>,
     uploads: PathBuf,
     done: PathBuf,
@@ -66,11 +72,13 @@ impl Store {
         let dir = root.path().join(crate::wire::names::PRIVATE);
         let (uploads, done) = (dir.join("uploads"), dir.join("done"));
         disk::create_private_dir(&dir)?;
+        let lock = lock(&dir.join("lock"))?;
         disk::create_dirs(&uploads)?;
         disk::create_dirs(&done)?;
         let known = Arc::new(Known::open(&dir)?);
         let checking = tokio::sync::Mutex::new(());
-        let store = Self { root, known, rules, checking, observer, uploads, done, shelf: Mutex::default() };
+        let (reading, shelf) = (Mutex::default(), Mutex::default());
+        let store = Self { root, known, rules, checking, reading, _lock: lock, observer, uploads, done, shelf };
         store.load_receipts();
         store.load_uploads();
         Ok(store)
@@ -126,7 +134,7 @@ impl Store {
     }
 
     /// Whether the very inode that a receipt names got its final name.
-    fn was_published(&self, receipt: &Receipt) -> bool {
+    pub fn was_published(&self, receipt: &Receipt) -> bool {
         let parts: Vec<&str> = receipt.path.split('/').collect();
         let stamp = self.root.file(&parts).and_then(|file| disk::stamp(&file).ok());
         let data_is_left = self.place(&receipt.head.id, "").data.try_exists().unwrap_or(true);
@@ -184,6 +192,16 @@ impl Store {
         let mut shelf = self.shelf();
         shelf.by_key.insert((upload.head.domain.clone(), upload.head.key.clone()), upload.head.id.clone());
         shelf.by_id.insert(upload.head.id.clone(), upload);
+    }
+
+    /// Whether `domain` may learn more of the finished file `parts` than that there is one: it can read it, or has sent
+    /// it.
+    pub fn may_know(&self, parts: &[&str], domain: &str) -> bool {
+        let own = || {
+            let stamp = disk::stamp(&self.root.file(parts)?).ok()?;
+            self.known.of_file(&parts.join("/"), &stamp).filter(|entry| entry.domain == domain)
+        };
+        !self.rules.upload_only || own().is_some()
     }
 
     /// The upload of this id, for its own domain only.
@@ -455,6 +473,24 @@ impl Store {
 
     fn place(&self, id: &Id, file: &str) -> Place {
         Place::received(&self.uploads, id.as_str(), file)
+    }
+}
+
+/// Takes the lock of the server's folder: two servers would take each other's uploads for what a dead one has left.
+fn lock(path: &Path) -> Result<File, Fault> {
+    loop {
+        let file = match disk::open_existing(path)? {
+            Some(file) => Some(file),
+            None => disk::create_private(path)?,
+        };
+        // `None`: another one has made it at this very moment.
+        let Some(file) = file else { continue };
+        if disk::try_lock(&file, path)? {
+            return Ok(file);
+        }
+        let folder = path.parent().and_then(Path::parent).unwrap_or(path);
+        let text = format!("another process takes uploads for {} already", disk::shown(folder));
+        return Err(Fault::new(Kind::Held, text).hint("stop it, or serve the folder a second time with --read-only"));
     }
 }
 

@@ -189,6 +189,34 @@ fn one_way_servers() {
     // What cannot be read cannot be guessed at by its digest either.
     let md5 = crate::receiver::hash(onward::digest::Algorithm::Md5, b"abc").hex();
     server.begin("f", 3, 3, json!({"md5": md5})).refuses(409, "exists");
+    // Nor by its length; of what one has sent oneself that is no secret.
+    let told = |name: &str, head: &str| {
+        let refused = server.talk().ask(&format!("POST /{head}\nContent-Type: application/json"), name.as_bytes());
+        refused.is(409).json()["size"].clone()
+    };
+    let begin =
+        |name: &str| json!({"key": crate::receiver::key(), "name": name, "size": 1, "chunk_size": 1}).to_string();
+    assert_eq!((told(&begin("f"), ""), told(&begin("g"), "")), (json!(null), json!(3)));
+}
+
+/// Two servers would take each other's uploads for what a dead one has left.
+#[test]
+fn one_server_takes_uploads_for_a_folder() {
+    let world = World::new();
+    let server = Receiver::start(&world);
+    let second = |args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_onward"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--until-stdin-ends"]).args(args).arg(&server.root);
+        command.stdin(std::process::Stdio::null()).output().unwrap()
+    };
+    let refused = second(&[]);
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(9), "{told}");
+    assert!(told.contains("takes uploads") && told.contains("--read-only"), "{told}");
+    assert_ne!(second(&["--read-only"]).status.code(), Some(9));
+    // A lock that a kill has left is no obstacle.
+    server.kill();
+    Receiver::start(&world);
 }
 
 #[test]

@@ -143,7 +143,8 @@ impl<'a> Growing<'a> {
                     false => "choose another name; this server replaces no files",
                 };
                 let problem = Problem::new(Reason::Exists, "a finished file has this name").hint(hint);
-                Err(Box::new(Problem { size: Some(size), ..problem }))
+                let visible = self.store.may_know(&texts, self.domain);
+                Err(Box::new(Problem { size: visible.then_some(size), ..problem }))
             }
         }
     }

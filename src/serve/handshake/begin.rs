@@ -99,23 +99,24 @@ impl Handler<'_> {
             }
             Taken::File(size) => size,
         };
+        // What may not be read by name may not be guessed at either.
+        let visible = self.store.may_know(&texts, self.domain);
         let exists = || {
             let hint = match (begin.if_exists, self.site.rules.allow_overwrite) {
                 (_, true) => "ask to replace it, or choose another name",
                 (_, false) => "choose another name; this server replaces no files",
             };
             let problem = Problem::new(Reason::Exists, "a finished file has this name").hint(hint);
-            Box::new(Problem { size: Some(size), ..problem })
+            Box::new(Problem { size: visible.then_some(size), ..problem })
         };
-        let Some(md5) = begin.md5.as_ref().filter(|_| begin.join && begin.size == size) else { return Err(exists()) };
+        let alike = begin.md5.as_ref().filter(|_| visible && begin.join && begin.size == size);
+        let Some(md5) = alike else { return Err(exists()) };
         let looking = check::content_of(self.store, target.join("/"));
         let entry = match tokio::time::timeout(EXISTING_PATIENCE, looking).await {
             Ok(entry) => entry.ok_or_else(exists)?,
             Err(_) => return problem(Reason::Unavailable, "the file of that name is being read to compare it"),
         };
-        // What may not be read by name may not be guessed at either.
-        let visible = !self.site.rules.upload_only || entry.domain == self.domain;
-        match visible && entry.has_md5(md5) {
+        match entry.has_md5(md5) {
             true => Ok(Some(entry)),
             false => Err(exists()),
         }

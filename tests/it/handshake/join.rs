@@ -87,6 +87,27 @@ fn a_name_that_exists_with_the_same_content_is_no_conflict() {
     assert_eq!(server.ask("HEAD /f").field("repr-digest"), None);
 }
 
+/// Who takes up a finished file under its own name does not take it from whoever has sent it.
+#[test]
+fn a_file_stays_with_who_sent_it() {
+    let world = World::new();
+    world.write("tokens", "ann:tokenofann\nbob:tokenofbob\n");
+    let server = Receiver::setup(&world).args(["--token-file", "tokens"]).start();
+    let bytes = content(43, 2 * CHUNK);
+    let size = bytes.len() as u64;
+    let mut ann = server.talk().with("Authorization: Bearer tokenofann");
+    let mut bob = server.talk().with("Authorization: Bearer tokenofbob");
+    let more = json!({"md5": md5(&bytes)});
+    let upload = ann.begin("/", "f", size, CHUNK, more.clone()).is(201).upload();
+    send_all(&mut ann, &upload, &bytes);
+    ann.complete(&upload, &bytes).is(201);
+    let begun = bob.begin("/", "f", size, CHUNK, more.clone());
+    let proof = prove(&begun.is(201).json()["other"], &bytes);
+    assert_eq!(bob.post(&format!("{}/identity", begun.upload()), &proof).is(200).json()["state"], "complete");
+    assert_eq!(ann.begin("/", "g", size, CHUNK, more.clone()).is(201).json()["other"]["state"], "complete");
+    assert_eq!(bob.begin("/", "h", size, CHUNK, more).is(201).json()["other"], Value::Null);
+}
+
 #[test]
 fn an_unfinished_upload_is_joined_by_proof() {
     let world = World::new();

@@ -86,6 +86,24 @@ fn killed_at_every_point_of_the_end() {
     }
 }
 
+/// The file has its name, and then the disk fails: it is there, and so is the receipt.
+#[test]
+fn a_file_that_has_its_name_is_received_whatever_comes_after() {
+    let world = World::new();
+    let server = Receiver::setup(&world).env("ONWARD_FAIL_AT", "published").start();
+    let bytes = content(44, 2 * CHUNK);
+    let mut talk = server.talk();
+    let upload = talk.begin("/", "f", bytes.len() as u64, CHUNK, json!({})).is(201).upload();
+    send_all(&mut talk, &upload, &bytes);
+    talk.complete(&upload, &bytes).is(201);
+    assert_eq!((server.read("f"), &talk.get(&upload).json()["state"]), (bytes.clone(), &json!("complete")));
+    eventually("the operator hears of it", || server.told().contains("cannot give its final name").then_some(()));
+    server.kill();
+    let server = Receiver::start(&world);
+    assert_eq!(server.talk().get(&upload).is(200).json()["file"], "/f");
+    assert_eq!(tree(&server.path(".onward/uploads")), Vec::<String>::new());
+}
+
 /// Somebody clears the server's own folder away while it runs.
 #[test]
 fn an_upload_whose_files_were_removed_is_gone() {
