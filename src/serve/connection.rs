@@ -34,8 +34,8 @@ const TLS_LIMIT: Duration = Duration::from_secs(15);
 pub const BODY_LIMIT: Duration = Duration::from_secs(60);
 /// How long a connection may move no byte in either direction, whatever it is doing.
 const IDLE_LIMIT: Duration = Duration::from_secs(300);
-/// How long connections may go on after the stop was asked for.
-const STOP_LIMIT: Duration = Duration::from_secs(8);
+/// How long connections may go on after the stop was asked for: what is acknowledged is safe, the rest is sent again.
+const STOP_LIMIT: Duration = Duration::from_millis(1500);
 /// The most bytes of head a request may have.
 const MAX_HEAD: usize = 64 << 10;
 /// The most fields a request may have.

@@ -148,7 +148,7 @@ impl Server {
         &self.url
     }
 
-    /// Serves until `stop` resolves; then lets what is under way finish for a few seconds and closes all files.
+    /// Serves until `stop` resolves; then lets what is under way finish for a moment and closes all files.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let sweeping = tokio::spawn(sweep(self.site.clone()));
         connection::serve(self.site.clone(), self.listener, self.tls, stop).await;

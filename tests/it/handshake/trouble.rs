@@ -196,6 +196,20 @@ fn a_graceful_stop_lets_a_piece_finish() {
 }
 
 #[test]
+fn a_stalled_body_does_not_hold_up_a_stop() {
+    let world = World::new();
+    let server = Receiver::start(&world);
+    let bytes = content(45, CHUNK);
+    let upload = server.begin("f", CHUNK, CHUNK, json!({})).is(201).upload();
+    let mut stalled = server.talk();
+    stalled.begin_put(&format!("{upload}/0"), &bytes, 1000);
+    let began = std::time::Instant::now();
+    server.signal(crate::world::Signal::TERM);
+    server.wait();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
 fn an_upload_without_a_byte_has_an_hour() {
     let world = World::new();
     let server = Receiver::start(&world);
