@@ -120,6 +120,8 @@ pub struct Habits {
     /// That the remote claims to hold bytes does not count without a receipt of ours: it only knows that something of
     /// that name is there.
     pub unproven: bool,
+    /// It can never say what it holds.
+    pub silent: bool,
     /// A part of unknown fate is left behind by beginning anew under another name, without asking anybody.
     pub begins_anew: bool,
     /// The digest that must be known before the upload is opened.

@@ -179,6 +179,35 @@ impl Upload<'_> {
         marked
     }
 
+    /// A part has no answer, and it is no use to wait and ask: the remote appends and never says what it holds.
+    pub(super) fn nobody_can_tell(&self, fault: &Fault) -> Result<(), Fault> {
+        let habits = self.remote.habits();
+        match habits.silent && !habits.begins_anew {
+            true => self.is_settled(&Held::Unknown).map_err(|unknown| {
+                let what = format!("{}: {fault}", unknown.what);
+                Fault { what, ..unknown }
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether what the remote no longer knows may be gone because it is complete: nobody heard what became of its last
+    /// part.
+    pub(super) fn may_be_complete(&self) -> Result<(), Fault> {
+        let last = self.record.sent.is_some_and(|sent| sent.range.end == self.source.length());
+        if !(self.doubt && last) {
+            return Ok(());
+        }
+        let name = self.name();
+        let text = format!(
+            "the last part of {name} left and no answer came, and the server no longer knows the upload: it is complete or lost"
+        );
+        Err(Fault::new(Kind::Unknown, text).hint(format!(
+            "look at the server; then `onward resume --assume stored {name}` ends it, and `onward resume --restart {name}` \
+             sends it anew"
+        )))
+    }
+
     /// Whether a part that may have arrived is settled by what the remote says: one that appends and cannot tell would
     /// store it twice.
     pub(super) fn is_settled(&self, held: &Held) -> Result<(), Fault> {

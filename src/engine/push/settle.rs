@@ -9,7 +9,7 @@ use crate::digest::{Algorithm, Crc, Hasher};
 use crate::event::Event;
 use crate::fault::{Fault, Kind};
 use crate::partial::ledger::Ledger;
-use crate::remote::{Claim, Held, Session, Standing, State};
+use crate::remote::{Claim, Held, Repeat, Session, Standing, State};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ impl Upload<'_> {
             Held::Prefix(length) => ByteSet::of(ByteRange::new(0, length.min(self.source.length()))),
             Held::Unknown => self.ledger.held().clone(),
         };
-        let theirs = if self.remote.habits().unproven { self.receipted(&theirs) } else { theirs };
+        let theirs = if self.remote.habits().unproven { self.receipted(&theirs)? } else { theirs };
         let mut lost = self.ledger.held().clone();
         lost.subtract(&theirs);
         lost.runs().for_each(|run| drop(self.ledger.forget(run)));
@@ -51,19 +51,27 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// What of `theirs` we have receipts for.
-    fn receipted(&self, theirs: &ByteSet) -> ByteSet {
+    /// What of `theirs` we have receipts for, or have sent without hearing of it. What else is there cannot be written
+    /// over where the remote appends.
+    fn receipted(&self, theirs: &ByteSet) -> Result<ByteSet, Fault> {
         let mut foreign = theirs.clone();
         foreign.subtract(self.ledger.held());
+        self.record.sent.iter().for_each(|sent| foreign.forget(sent.range));
         let mut own = theirs.clone();
         own.subtract(&foreign);
         if !foreign.is_empty() {
             let bytes = crate::units::bytes(foreign.len());
+            if self.terms.repeat == Repeat::Appends {
+                let text =
+                    format!("the server has {bytes} under this name that were not sent from here, and appends to them");
+                return Err(Fault::new(Kind::Exists, text)
+                    .hint("remove them at the server, or choose another name with --name"));
+            }
             self.voice.detail(format!(
                 "the server says that it has {bytes} more, which proves no content: they are sent again"
             ));
         }
-        own
+        Ok(own)
     }
 
     fn now_as_compared(&mut self, agreed: Ledger, stale: IndexSet) {

@@ -277,7 +277,8 @@ impl Upload<'_> {
     /// What became of a piece.
     async fn landed(&mut self, sky: &mut Sky, id: u64, answer: Result<Put, Fault>) -> Result<Option<Step>, Fault> {
         let Some(flight) = sky.flights.remove(&id) else { return Ok(None) };
-        if !matches!(answer, Ok(Put::Ambiguous(_))) {
+        // The mark of what elsewhere than presumed stands for is needed to see whose bytes they are.
+        if !matches!(answer, Ok(Put::Ambiguous(_) | Put::Conflict(_))) {
             self.record.sent = None;
         }
         match answer {
@@ -287,6 +288,7 @@ impl Upload<'_> {
             Ok(Put::Conflict(held)) => {
                 self.failed(sky, Fault::new(Kind::Network, "the server stands elsewhere than its last word"))?;
                 self.reconcile(held, true).await?;
+                self.record.sent = None;
                 sky.queue.rewind();
             }
             Ok(Put::Damaged) => {
@@ -298,6 +300,7 @@ impl Upload<'_> {
             Ok(Put::Ambiguous(fault)) => {
                 self.doubt = true;
                 self.pieces.shrink();
+                self.nobody_can_tell(&fault)?;
                 self.failed(sky, fault)?;
             }
             Err(fault) if fault.status == Some(413) && self.pieces.refuse(flight.range.len()) => {

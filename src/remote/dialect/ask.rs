@@ -14,6 +14,8 @@ use std::time::SystemTime;
 
 /// A longer answer than this is none, in bytes.
 const LONGEST_ANSWER: usize = 4 << 20;
+/// In a session: the server has said that the file is complete.
+pub(super) const COMPLETE: &str = "complete";
 /// A server that asks so often to wait for the end is not going to get there.
 const MOST_WAITS: u32 = 300;
 
@@ -127,7 +129,7 @@ impl Form {
 
     /// What the server says that it holds.
     pub(super) async fn standing(&self, session: &Session) -> Result<State, Fault> {
-        if self.run.borrow().done {
+        if self.run.borrow().done || session.text(COMPLETE).is_some() {
             return Ok(State::Done(self.published()));
         }
         let Some(have) = &self.dialect.have else { return Ok(self.open_with(Held::Unknown)) };
@@ -245,10 +247,11 @@ impl Form {
             (Some(_), None) => false,
         };
         let Some(finish) = finish.filter(wanted) else {
-            let (sent, done) = (self.run.borrow().sent, self.run.borrow().done);
-            if sent && !done && !self.dialect.send.done.is_empty() {
+            if !self.run.borrow().done && !self.dialect.send.done.is_empty() {
                 let text = format!("{} took every chunk and never said that the file is complete", shown(&self.base));
-                return Err(Fault::new(Kind::Unknown, text));
+                return Err(
+                    Fault::new(Kind::Unknown, text).hint("look at the server; `onward resume --restart` sends it anew")
+                );
             }
             self.run.borrow_mut().done = true;
             return Ok(Closed::Published(self.published()));

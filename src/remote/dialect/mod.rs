@@ -57,8 +57,6 @@ struct Run {
     last: Option<wire::Reply>,
     /// The server said that the file is complete.
     done: bool,
-    /// Whether bytes were sent at all.
-    sent: bool,
     /// How often the server has asked to wait for the end.
     waited: u32,
     /// The empty chunk was stored.
@@ -162,6 +160,11 @@ impl Form {
         }
     }
 
+    /// Whether a chunk that is sent twice is stored twice.
+    fn appends(&self) -> bool {
+        self.dialect.chunks.repeat != wire::Repeat::Safe
+    }
+
     fn is_by_offset(&self) -> bool {
         self.dialect.is_by_offset()
     }
@@ -238,7 +241,7 @@ impl Remote for Form {
     fn terms(&self) -> Terms {
         let (chunks, part) = (&self.dialect.chunks, self.part.get());
         let by_offset = self.is_by_offset();
-        let safe = chunks.repeat == wire::Repeat::Safe;
+        let safe = !self.appends();
         Terms {
             order: match chunks.order {
                 wire::Order::Sequential => Order::Sequential,
@@ -263,7 +266,13 @@ impl Remote for Form {
         Habits {
             merged: chunks.tail == wire::Tail::Merged,
             last_last: chunks.order == wire::Order::LastLast,
-            unproven: chunks.repeat == wire::Repeat::Safe && have.is_some_and(|have| have.trust == Trust::Exists),
+            // What goes by a name alone may be another's: neither content nor an upload of ours stands behind the yes.
+            unproven: have.is_some_and(|have| match have.trust {
+                Trust::Exists => true,
+                Trust::Size => self.dialect.create.is_none(),
+                Trust::Hash => false,
+            }),
+            silent: have.is_none(),
             begins_anew: chunks.repeat == wire::Repeat::Append && have.is_none(),
             early: self.dialect.identity.hash.map(|hash| Early { algorithm: hash.algorithm, first: hash.first }),
         }

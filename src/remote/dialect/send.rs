@@ -1,12 +1,12 @@
 //! A chunk on its way, and what the answer to it means.
 
-use super::ask::is_absent;
+use super::ask::{COMPLETE, is_absent};
 use super::facts::{self, At};
 use super::{Form, Mode};
 use crate::fault::{Fault, Kind};
 use crate::net::{Body, Gauge, shown};
 use crate::remote::{Held, Part, Put, Session, State};
-use crate::wire::dialect::{Parse, Place, Repeat, Reply, fits_any};
+use crate::wire::dialect::{Parse, Place, Reply, fits_any};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -51,9 +51,9 @@ impl Form {
     pub(super) async fn send_at(&self, session: &Session, at: At<'_>, bytes: Body) -> Result<Put, Fault> {
         let last = self.run.borrow().last.clone();
         let request = facts::chunk(&self.base, &self.facts(session, last.as_ref(), Some(at)), &self.fields, bytes)?;
-        self.run.borrow_mut().sent = true;
         let reply = match self.call(request, &self.dialect.send.call).await {
-            Err(fault) if fault.kind == Kind::Network => return Ok(Put::Ambiguous(fault)),
+            // Whatever kept the answer from being read, what came of the chunk is not known.
+            Err(fault) if fault.status.is_none() => return Ok(Put::Ambiguous(fault)),
             other => other?,
         };
         self.judge(session, at, reply).await
@@ -72,11 +72,15 @@ impl Form {
         if fatal || !readable || !done && !fits_any(&send.call.ok, &reply) {
             return self.refused(session, at, &reply, fatal).await;
         }
+        self.same_name(&reply)?;
         self.renamed(session, &reply);
         let moved = match &send.next {
             Some(place) if !done && at.index + 1 < self.count() => self.next(place, at, &reply)?,
             _ => None,
         };
+        if done {
+            self.amend(session, COMPLETE, "yes");
+        }
         let mut run = self.run.borrow_mut();
         run.begun = true;
         run.done |= done;
@@ -99,15 +103,31 @@ impl Form {
         let by_offset = self.dialect.have.as_ref().is_some_and(|have| have.mode == Mode::Offset);
         match reply.status {
             404 | 410 if self.dialect.create.is_some() => Ok(Put::Gone),
-            400 | 409 | 416 if by_offset => match self.standing(session).await? {
-                State::Open(standing) if standing.held != Held::Prefix(at.range.start) => {
+            400 | 409 | 416 if by_offset => match self.standing(session).await {
+                Ok(State::Open(standing)) if standing.held != Held::Prefix(at.range.start) => {
                     Ok(Put::Conflict(standing.held))
                 }
-                _ => Err(fault),
+                Ok(_) => Err(fault),
+                Err(unasked) => Ok(Put::Ambiguous(unasked)),
             },
-            // It is a gateway that speaks: what became of the chunk behind it, nobody knows.
-            502 | 504 if self.dialect.chunks.repeat != Repeat::Safe => Ok(Put::Ambiguous(fault)),
+            // It may have failed before or behind the append, or a gateway speaks for it: nobody knows.
+            408 | 500..=599 if self.appends() && !fits_any(&self.dialect.send.call.retry, reply) => {
+                Ok(Put::Ambiguous(fault))
+            }
             _ => Err(fault),
+        }
+    }
+
+    /// A server that puts a chunk under another name than the file's has begun another file with it.
+    fn same_name(&self, reply: &Reply) -> Result<(), Fault> {
+        let told = self.dialect.send.same_name.as_ref().and_then(|place| place.text(reply));
+        match told.filter(|told| *told != self.name) {
+            None => Ok(()),
+            Some(told) => {
+                let text = format!("{} stored a chunk of {:?} as {told:?}", shown(&self.base), self.name);
+                Err(Fault::new(Kind::Refused, text)
+                    .hint("remove both at the server, or choose a name that is free and that it keeps: --name"))
+            }
         }
     }
 
@@ -115,8 +135,15 @@ impl Form {
     fn renamed(&self, session: &Session, reply: &Reply) {
         let id = self.dialect.send.rename_id.as_ref().and_then(|place| place.text(reply));
         if let Some(id) = id.filter(|id| !id.is_empty() && Some(id.as_str()) != session.text("id")) {
-            self.run.borrow_mut().amended = Some(session.clone().with("id", id));
+            self.amend(session, "id", &id);
         }
+    }
+
+    /// Has the session say `value` under `key` from now on.
+    fn amend(&self, session: &Session, key: &str, value: &str) {
+        let mut run = self.run.borrow_mut();
+        let amended = run.amended.take().unwrap_or_else(|| session.clone());
+        run.amended = Some(amended.with(key, value));
     }
 
     /// What the server says about the chunk to come next; `None` when that is the one behind this.

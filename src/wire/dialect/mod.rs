@@ -278,6 +278,8 @@ pub struct Send {
     pub restart: Vec<Predicate>,
     /// Where the number of the chunk just stored stands.
     pub next: Option<Place>,
+    /// Where the name stands under which the server stores the file, which must be the one it was given.
+    pub same_name: Option<Place>,
     /// Where a new id stands, from which the upload goes by.
     pub rename_id: Option<Place>,
 }

@@ -337,6 +337,7 @@ fn send(table: Table, all: &Common) -> Send {
         done: predicates(&table, "done", loose),
         restart: predicates(&table, "restart", loose),
         next: table.get("next").and_then(|item| place(&item)),
+        same_name: table.get("same_name").and_then(|item| place(&item)),
         rename_id: table.get("rename_id").and_then(|item| place(&item)),
         call,
     };

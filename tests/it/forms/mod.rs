@@ -7,3 +7,4 @@ mod others;
 pub mod page;
 mod real;
 mod sequence;
+mod unsure;

@@ -1,0 +1,195 @@
+//! What nobody can know must not be taken for known: foreign bytes under the file's name, answers that never came, and
+//! failures that may have come behind the append.
+
+use super::page::{Act, Asked, Page, json};
+use super::sequence::honest;
+use crate::world::{Content, World};
+use serde_json::json as value;
+use std::sync::{Arc, Mutex};
+
+const CHUNK: u64 = 64 << 10;
+
+fn upload(world: &World, dialect: &str, url: &str) -> crate::world::Onward {
+    world.onward(["upload", "--dialect", dialect, "--chunk-size=64K", "a.bin", url])
+}
+
+fn source(world: &World, length: u64) -> Content {
+    let content = Content::random(length, length);
+    content.write_to(&world.path("a.bin"));
+    content
+}
+
+/// blueimp's sample over one pile: it appends where the offset fits, and begins another file where it does not.
+fn blueimp(asked: &Asked, pile: &mut Vec<u8>) -> Act {
+    if asked.method == "GET" {
+        return json(value!({"file": if pile.is_empty() { value!(null) } else { value!({"size": pile.len()}) }}));
+    }
+    let fits = asked.headers["content-range"].starts_with(&format!("bytes {}-", pile.len()));
+    if fits {
+        pile.extend(asked.file());
+    }
+    json(value!({"files": [{"name": if fits { "a.bin" } else { "a (1).bin" }, "size": pile.len()}]}))
+}
+
+#[test]
+fn a_foreign_file_is_no_progress_of_ours() {
+    for foreign in [100_000, 300_000] {
+        let world = World::new();
+        source(&world, 300_000);
+        let pile = Arc::new(Mutex::new(vec![b'X'; foreign]));
+        let shared = pile.clone();
+        let page = Page::new(move |asked, _| blueimp(asked, &mut shared.lock().unwrap()));
+        upload(&world, "blueimp", &page.url("/up")).run().exits(8).says("were not sent from here");
+        assert!(page.log().iter().all(|asked| asked.method == "GET"));
+        assert!(*pile.lock().unwrap() == vec![b'X'; foreign]);
+    }
+}
+
+#[test]
+fn our_own_bytes_are_progress_though_the_answer_was_lost() {
+    let world = World::new();
+    let content = source(&world, 300_000);
+    let pile: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let shared = pile.clone();
+    let page = Page::new(move |asked, before| {
+        let act = blueimp(asked, &mut shared.lock().unwrap());
+        if before == 2 { Act::Lose } else { act }
+    });
+    upload(&world, "blueimp", &page.url("/up")).run().exits(0);
+    assert!(*pile.lock().unwrap() == content.bytes());
+}
+
+#[test]
+fn another_name_is_another_file() {
+    let world = World::new();
+    source(&world, 300_000);
+    let page = Page::new(|asked, _| match asked.method.as_str() {
+        "GET" => json(value!({"file": null})),
+        _ => json(value!({"files": [{"name": "a (1).bin"}]})),
+    });
+    upload(&world, "blueimp", &page.url("/up")).run().exits(6).says("a (1).bin");
+    assert_eq!(page.log().len(), 2);
+}
+
+#[test]
+fn a_failure_behind_the_append_is_not_repeated() {
+    let world = World::new();
+    source(&world, 200_000);
+    let (page, pile) = honest();
+    let shared = pile.clone();
+    page.now(move |asked, before| {
+        shared.lock().unwrap().extend(asked.file());
+        let (status, body) = if before == 1 { (500, "{\"message\":\"boom\"}") } else { (200, "{\"status\":200}") };
+        Act::Say(status, "text/html", body.into())
+    });
+    upload(&world, "form-sequence", &page.url("/up")).run().exits(10).says("--assume stored").says("boom");
+    assert_eq!(page.log().len(), 2);
+}
+
+#[test]
+fn a_server_that_always_fails_there_is_given_up() {
+    let world = World::new();
+    source(&world, 2 * CHUNK);
+    let page = Page::new(|asked, _| match asked.number("chunk") {
+        0 => Act::Say(200, "text/html", r#"{"jsonrpc":"2.0"}"#.into()),
+        _ => Act::Say(500, "text/html", String::new()),
+    });
+    upload(&world, "plupload", &page.url("/up")).run().exits(10);
+    assert_eq!(page.log().len(), 12, "begun anew five times");
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_leaves_the_mark() {
+    let world = World::new();
+    source(&world, 200_000);
+    let (page, _) = honest();
+    page.now(|_, before| match before {
+        1 => Act::Say(200, "text/html", format!("{{\"status\":200,\"x\":\"{}\"}}", "x".repeat(5 << 20))),
+        _ => Act::Say(200, "text/html", "{\"status\":200}".into()),
+    });
+    upload(&world, "form-sequence", &page.url("/up")).run().exits(10);
+    world.onward(["resume"]).run().exits(10);
+    assert_eq!(page.log().len(), 2);
+}
+
+#[test]
+fn without_retries_an_unknown_outcome_is_one_at_once() {
+    let world = World::new();
+    source(&world, 200_000);
+    let (page, _) = honest();
+    page.now(|_, before| match before {
+        1 => Act::Lose,
+        _ => Act::Say(200, "text/html", "{\"status\":200}".into()),
+    });
+    upload(&world, "form-sequence", &page.url("/up")).arg("--retries=0").run().exits(10);
+}
+
+#[test]
+fn an_upload_gone_after_its_last_part_is_not_sent_twice() {
+    let world = World::new();
+    source(&world, 2 * CHUNK);
+    let held = Arc::new(Mutex::new(0));
+    let shared = held.clone();
+    let page = Page::new(move |asked, _| {
+        let mut held = shared.lock().unwrap();
+        match asked.method.as_str() {
+            "POST" => Act::Say(200, "text/plain", "id".into()),
+            "HEAD" if *held == 2 * CHUNK => Act::Say(404, "text/plain", String::new()),
+            "HEAD" => Act::Tell(200, vec![("Upload-Offset", held.to_string())], String::new()),
+            _ => {
+                *held += asked.body.len() as u64;
+                if *held == 2 * CHUNK { Act::Lose } else { Act::Say(204, "text/plain", String::new()) }
+            }
+        }
+    });
+    let url = page.url("/p");
+    upload(&world, "filepond", &url).run().exits(10).says("complete or lost");
+    upload(&world, "filepond", &url).run().exits(10);
+    assert_eq!(page.asked("p").iter().filter(|asked| asked.method == "POST").count(), 1);
+    world.onward(["resume", "--assume=stored", "a.bin"]).run().exits(0);
+    assert_eq!(page.asked("p").iter().filter(|asked| asked.method == "POST").count(), 1);
+    world.holds_only(&["a.bin"]);
+}
+
+#[test]
+fn never_said_complete_stays_so() {
+    let world = World::new();
+    source(&world, 100_000);
+    let page = Page::new(|_, _| json(value!({"uploaded": false})));
+    let text = "dialect = 1\nname = \"k\"\n[send]\nindex = { n = \"{index}\" }\nfile = { field = \"f\" }\n\
+                ok = { json = { uploaded = false } }\ndone = { json = { uploaded = true } }\n";
+    let dialect = world.beside("k.toml");
+    std::fs::write(&dialect, text).unwrap();
+    for _ in 0..2 {
+        upload(&world, dialect.to_str().unwrap(), &page.url("/up")).run().exits(10).says("never said");
+    }
+}
+
+#[test]
+fn a_merge_that_failed_with_200_is_no_success() {
+    let world = World::new();
+    source(&world, 100_000);
+    let page = Page::new(|asked, _| match (asked.call(), asked.method.as_str()) {
+        ("merge", _) => json(value!({"code": 1, "message": "merge failed"})),
+        (_, "GET") => json(value!({"uploaded": []})),
+        _ => json(value!({"result": true, "needMerge": true, "tempName": "t"})),
+    });
+    upload(&world, "simple-uploader", &page.url("/up")).run().exits(6).says("merge failed");
+}
+
+#[test]
+fn whatever_else_a_test_answers_means_send_it() {
+    for (dialect, statuses) in [("flow", [400, 206, 500]), ("resumable", [202, 205, 503])] {
+        for status in statuses {
+            let world = World::new();
+            source(&world, 3 * CHUNK);
+            let page = Page::new(move |asked, before| match asked.method.as_str() {
+                "GET" => Act::Say(status, "text/plain", String::new()),
+                _ if before == 0 => Act::Lose,
+                _ => Act::Say(200, "text/plain", String::new()),
+            });
+            upload(&world, dialect, &page.url("/up")).run().exits(0);
+            assert!(page.log().iter().any(|asked| asked.method == "GET"), "{dialect} {status}: it asks");
+        }
+    }
+}
