@@ -25,7 +25,7 @@ pub fn few(text: &str) -> Result<u32, &'static str> {
 
 /// An absolute `http` or `https` URL. The message does not repeat what may hold a secret.
 pub fn parse_url(text: &str) -> Result<Url, Fault> {
-    let start: String = text.chars().take_while(|c| !matches!(c, '?' | '#' | '@')).take(80).collect();
+    let start = beginning(text);
     let start = start.escape_debug();
     match Url::parse(text.trim()) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
@@ -35,6 +35,16 @@ pub fn parse_url(text: &str) -> Result<Url, Fault> {
         }
         _ => Err(usage(format!("\"{start}\" is not a URL")).hint("a URL begins with http:// or https://")),
     }
+}
+
+/// As much of what is no URL as can be shown. Where an `@` stands, a password may be anywhere before it.
+fn beginning(text: &str) -> String {
+    if text.contains('@') {
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+        let scheme = scheme.filter(|scheme| scheme.bytes().all(|b| b.is_ascii_alphanumeric()));
+        return scheme.map_or_else(|| "***".into(), |scheme| format!("{scheme}://***"));
+    }
+    text.chars().take_while(|c| !matches!(c, '?' | '#')).take(80).collect()
 }
 
 /// The URL of a file in the folder `dest`: under `name`, else under the source's own.
@@ -121,4 +131,24 @@ pub fn named_tokens(text: &str) -> Result<Vec<(String, Secret)>, String> {
         return Err("there is no token in it".into());
     }
     Ok(tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_url_is_shown_without_its_login() {
+        for (text, shown) in [
+            ("htp://h/f?sig=hush", "\"htp://h/f\""),
+            ("htp://u:hush@h/f", "\"htp://***\""),
+            ("http://u:hu/sh@h o/f", "\"http://***\""),
+            ("htp://h/f?token=hush@hush", "\"htp://***\""),
+            ("u:hush@h", "\"***\""),
+            ("u:hush@h?x=://", "\"***\""),
+        ] {
+            let said = parse_url(text).unwrap_err().what;
+            assert!(said.starts_with(shown) && !said.contains("hush"), "{text}: {said}");
+        }
+    }
 }

@@ -41,7 +41,12 @@ impl Heard {
         let took = self.began.elapsed().as_millis();
         let told = match answer {
             Ok(answer) => {
-                let text = format!("< {:?} {}{}", answer.version, answer.status, fields('<', &answer.headers));
+                let text = format!(
+                    "< {:?} {}{}",
+                    answer.version,
+                    answer.status,
+                    answer.known.hide(&fields('<', &answer.headers))
+                );
                 self.ears.on(NO_FILE, &Event::Head { text });
                 format!("{} by {:?}", answer.status.as_u16(), answer.version)
             }

@@ -17,6 +17,7 @@ pub use words::shown;
 
 use crate::event::Observer;
 use crate::fault::{Fault, Kind};
+use crate::wire::mask::Known;
 use body::Outgoing;
 use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -130,6 +131,16 @@ impl Request {
         self
     }
 
+    /// What of it must not be shown: the secrets of its URL, and the fields that are marked as such.
+    fn secrets(&self) -> Known {
+        let mut known = Known::default();
+        known.add_url(&self.url);
+        for value in self.headers.values().filter(|value| value.is_sensitive()) {
+            known.add_field(&String::from_utf8_lossy(value.as_bytes()));
+        }
+        known
+    }
+
     /// The same on another lane.
     pub fn lane(mut self, lane: Lane) -> Self {
         self.lane = lane;
@@ -147,6 +158,8 @@ pub struct Response {
     pub url: Url,
     /// The version of HTTP it came by.
     pub version: Version,
+    /// What was sent and must not be shown where the answer repeats it.
+    pub known: Known,
     inner: reqwest::Response,
     stall: Duration,
 }
@@ -240,6 +253,7 @@ impl Net {
     }
 
     async fn exchange(&self, client: &reqwest::Client, request: Request) -> Result<Response, Fault> {
+        let known = request.secrets();
         let Request { method, url, headers, body, stall, .. } = request;
         let stall = stall.unwrap_or(self.options.stall_timeout);
         let pulse = Pulse::new();
@@ -253,6 +267,7 @@ impl Net {
             status: inner.status(),
             headers: std::mem::take(inner.headers_mut()),
             version: inner.version(),
+            known,
             url,
             inner,
             stall,

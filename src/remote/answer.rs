@@ -28,6 +28,7 @@ impl Answered {
     pub async fn read(response: Response, method: &Method) -> Self {
         let (status, url, fields) = (response.status, response.url.clone(), response.headers.clone());
         let wait = retry_after::wait(&fields, SystemTime::now());
+        let known = response.known.clone();
         let empty = *method == Method::HEAD || status == StatusCode::NO_CONTENT;
         let body = if empty { Default::default() } else { response.bytes(MOST).await.unwrap_or_default() };
         let words = match rufh::Problem::parse(&body) {
@@ -37,6 +38,7 @@ impl Answered {
             }
             None => String::new(),
         };
+        let words = known.hide(&words);
         let words = words.chars().take(SHOWN).flat_map(|c| if c.is_control() { ' '.into() } else { Some(c) }).collect();
         Self { status, fields, url, wait, words }
     }

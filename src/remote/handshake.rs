@@ -11,6 +11,7 @@ use crate::remote::{
     Remote, Repeat, Session, Standing, State, Terms,
 };
 use crate::wire::handshake::{self as wire, Begin, Complete, Id, Identity, Limits, Place, Problem, Reason};
+use crate::wire::mask::Known;
 use crate::wire::retry_after;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, LOCATION};
 use http::{Method, StatusCode};
@@ -390,19 +391,22 @@ struct Reply {
     location: Option<String>,
     body: bytes::Bytes,
     problem: Option<Problem>,
+    known: Known,
 }
 
 impl Reply {
     async fn read(response: Response) -> Result<Self, Fault> {
-        let (status, url) = (response.status, response.url.clone());
+        let (status, url, known) = (response.status, response.url.clone(), response.known.clone());
         let wait = retry_after::wait(&response.headers, SystemTime::now());
         let location = response.field(LOCATION).map(str::to_string);
         let body = match status {
             StatusCode::NO_CONTENT => bytes::Bytes::new(),
-            _ => response.bytes(wire::MAX_REPLY).await?,
+            status if status.is_success() => response.bytes(wire::MAX_REPLY).await?,
+            // A refusal may come before the piece has gone out, and its words be lost with the connection.
+            _ => response.bytes(wire::MAX_REPLY).await.unwrap_or_default(),
         };
         let problem = (!status.is_success()).then(|| serde_json::from_slice(&body).ok()).flatten();
-        Ok(Self { status, url, wait, location, body, problem })
+        Ok(Self { status, url, wait, location, body, problem, known })
     }
 
     /// Who answered, for people: the upload's own URL is a capability, so only the server is named.
@@ -430,6 +434,7 @@ impl Reply {
     /// The fault that this answer means when it was asked to do `what`.
     fn fault(&self, what: &str) -> Fault {
         let status = self.status.as_u16();
+        let plain = |text: &str| plain(&self.known.hide(text));
         let said = self.problem.as_ref().map(|problem| match problem.detail.is_empty() {
             true => plain(&problem.title),
             false => plain(&problem.detail),

@@ -20,6 +20,7 @@ use crate::remote::{
     Announced, Answer, ByContent, Closed, Destination, Held, Manifest, Order, Part, Published, Put, Remote, Repeat,
     Session, Show, Standing, State, Terms,
 };
+use crate::wire::mask::Known;
 use crate::wire::up2k::{self as wire, Told};
 use crate::wire::{percent, retry_after};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
@@ -417,17 +418,18 @@ struct Reply {
     url: Url,
     wait: Option<Duration>,
     body: bytes::Bytes,
+    known: Known,
 }
 
 impl Reply {
     async fn read(response: Response) -> Result<Self, Fault> {
-        let (status, url) = (response.status, response.url.clone());
+        let (status, url, known) = (response.status, response.url.clone(), response.known.clone());
         let wait = retry_after::wait(&response.headers, SystemTime::now());
         let body = match status {
             StatusCode::OK => response.bytes(MAX_REPLY).await?,
             _ => response.bytes(MAX_REPLY).await.unwrap_or_default(),
         };
-        Ok(Self { status, url, wait, body })
+        Ok(Self { status, url, wait, body, known })
     }
 
     /// The first line of what an error says, without its mark-up.
@@ -447,7 +449,11 @@ impl Reply {
     /// The fault that this answer means when the server was asked to do `what` with the file.
     fn fault(&self, what: &str) -> Fault {
         let status = self.status.as_u16();
-        let text = format!("{} will not {what} the file ({status}): {}", crate::net::shown(&self.url), self.words());
+        let text = format!(
+            "{} will not {what} the file ({status}): {}",
+            crate::net::shown(&self.url),
+            self.known.hide(&self.words())
+        );
         let fault = Fault::status(status, text).wait(self.wait);
         match status {
             401 | 403 => fault.hint("give the password with -u :PASSWORD or -H 'PW: PASSWORD'"),

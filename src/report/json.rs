@@ -3,7 +3,7 @@
 //! Every line is one object with `"v": 1`, `"time"` (RFC 3339, UTC, milliseconds) and `"event"`. What is about a file
 //! also has `"id"` (counted from 0 in the order of the command line) and `"file"` (its name for people). Bytes and
 //! rates (bytes a second) are integers; times (`wait`, `eta`) are seconds and may have a fraction; what is not known is
-//! absent. URLs are masked, except in `done`. New events and keys may be added under the same `v`; a reader skips
+//! absent. URLs are masked; what a program needs unmasked is the line on stdout. New events and keys may be added under the same `v`; a reader skips
 //! what it does not know.
 //!
 //! | event | keys |
@@ -28,6 +28,7 @@ use super::seen::{Seen, Tally};
 use super::{Face, NO_FILE, message};
 use crate::event::{Direction, Event, FileId, Progress};
 use crate::fault::Fault;
+use crate::wire::mask;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -100,7 +101,10 @@ fn body(event: &Event, seen: Option<&Seen>) -> (&'static str, Pairs) {
         Event::Head { text: said } => ("head", vec![("text", text(said))]),
         Event::Done(outcome) => {
             let upload = seen.is_some_and(|seen| seen.direction == Direction::Upload);
-            let place = (if upload { "url" } else { "path" }, text(&outcome.place));
+            let place = match upload {
+                true => ("url", text(&mask::masked_reference(&outcome.place))),
+                false => ("path", text(&outcome.place)),
+            };
             let (moved, already) = (outcome.moved.into(), outcome.already.into());
             ("done", vec![place, ("moved", moved), ("already", already), ("proof", outcome.proof.clone().into())])
         }

@@ -1,6 +1,6 @@
 //! The command line from outside: usage errors, exit codes, signals, streams that go away, and the settings' layers.
 
-use crate::origin::{Origin, Page, always, at, cut_after, first, status};
+use crate::origin::{Origin, Page, always, at, cut_after, field, first, status};
 use crate::world::{Content, World, eventually};
 use rustix::process::Signal;
 use std::io::Read;
@@ -282,6 +282,11 @@ fn secrets_given_never_show() {
         .run()
         .never_says("hush");
     world.onward(["download", "-u", "me", &url]).run().exits(2).says("ONWARD_PASSWORD");
+    origin.when(always(), field("X-Asked", "/gone;jsessionid=path-hush?PHPSESSID=session-hush"));
+    origin.when(always(), field("X-Echo", "tok-hush key-hush"));
+    let ended = world.onward(["download", "-vv", "--token-file", "token", "-H", "@headers", &url]).run();
+    ended.exits(7).says("x-echo: *** ***").never_says("hush");
+    world.onward(["download", "htp://me:url-hush@h/f"]).run().exits(2).says("htp").never_says("hush");
 }
 
 #[test]

@@ -28,8 +28,15 @@ impl Form {
         let request = request.stall(call.stall.filter(|_| !own));
         let response = self.net.ask(request, &self.destination.access).await?;
         let (status, headers) = (response.status.as_u16(), response.headers.clone());
-        let body = if head { Vec::new() } else { response.bytes(LONGEST_ANSWER).await?.to_vec() };
-        Ok(Reply::new(status, headers, body, call.parse))
+        let mut known = response.known.clone();
+        self.fields.iter().for_each(|field| known.add(&field.value));
+        let body = match status {
+            _ if head => Vec::new(),
+            // A refusal may come before the chunk has gone out, and its words be lost with the connection.
+            400.. => response.bytes(LONGEST_ANSWER).await.unwrap_or_default().to_vec(),
+            _ => response.bytes(LONGEST_ANSWER).await?.to_vec(),
+        };
+        Ok(Reply { known, ..Reply::new(status, headers, body, call.parse) })
     }
 
     /// What an answer that is no success means.

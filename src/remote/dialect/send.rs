@@ -158,7 +158,11 @@ impl Form {
         };
         let told = place.number(reply).and_then(|told| told.checked_sub(self.dialect.chunks.base));
         let stored = told.filter(|told| *told < self.count()).ok_or_else(|| {
-            nonsense(place.text(reply).map_or_else(|| "none".into(), |text| format!("{:?}, which is none", text)))
+            nonsense(
+                place
+                    .text(reply)
+                    .map_or_else(|| "none".into(), |text| format!("{:?}, which is none", reply.known.hide(&text))),
+            )
         })?;
         let mut run = self.run.borrow_mut();
         if stored == at.index {

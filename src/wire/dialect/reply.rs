@@ -4,6 +4,7 @@
 //! text/html, by `"1"` where 1 was meant. All of that is data here; comparison can be JavaScript's, because the pages that
 //! these endpoints were written for are.
 
+use crate::wire::mask::Known;
 use crate::wire::percent;
 use http::HeaderMap;
 use serde_json::Value;
@@ -19,6 +20,8 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// The content as JSON, where it is to be read so and is.
     pub json: Option<Value>,
+    /// What was sent and must not be shown where the answer repeats it.
+    pub known: Known,
 }
 
 /// How a body is read.
@@ -45,7 +48,7 @@ impl Reply {
         // A byte order mark, as ASP pages print it, is no JSON.
         let text = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&body);
         let json = as_json.then(|| serde_json::from_slice(text).ok()).flatten();
-        Self { status, headers, body, json }
+        Self { status, headers, body, json, known: Known::default() }
     }
 }
 
@@ -294,7 +297,7 @@ pub fn words(reply: &Reply, places: &[Place]) -> Option<String> {
     let told = places.iter().find_map(|place| place.text(reply));
     let usual = || USUAL.iter().find_map(|path| Place::Json((*path).into()).text(reply));
     let text = told.or_else(usual)?;
-    let text: String = text.trim().chars().take(LONGEST).flat_map(shown).collect();
+    let text: String = reply.known.hide(text.trim()).chars().take(LONGEST).flat_map(shown).collect();
     (!text.is_empty()).then_some(text)
 }
 

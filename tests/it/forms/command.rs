@@ -182,3 +182,26 @@ fn several_files_go_to_one_endpoint_and_one_is_forgotten() {
     world.onward(["cancel", "b"]).run().exits(0);
     world.holds_only(&["a", "b"]);
 }
+
+/// A page repeats what it was sent; the line on stdout is the only one with a secret in it.
+#[test]
+fn a_pages_words_are_told_without_what_was_given() {
+    let world = World::new();
+    Content::random(1, 100).write_to(&world.path("a"));
+    let page = Page::new(|asked, _| {
+        let (token, own) = (asked.field("token"), asked.field("own"));
+        let words = format!("no {token}, {own}, {} here", asked.headers["authorization"]);
+        Act::Say(400, "application/json", serde_json::json!({"message": words}).to_string())
+    });
+    let url = page.url("/up.php?token=query-hush");
+    let upload = || {
+        let args = ["upload", "--dialect", "form-sequence", "--progress", "json", "-F", "own=field-hush"];
+        world.onward(args).args(["-H", "Authorization: Bearer head-hush", "a", &url]).run()
+    };
+    upload().exits(6).says("no ***, ***, *** here").never_says("hush");
+    page.now(|_, _| Act::Say(200, "text/html", "{\"status\":200}".into()));
+    let ended = upload();
+    ended.exits(0).stdout_is(&format!("{url}\n"));
+    assert_eq!(ended.event("done")["url"], page.url("/up.php?token=***"));
+    assert!(!ended.stderr.contains("hush"), "{}", ended.stderr);
+}
