@@ -452,6 +452,18 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Renames within a folder; `false`: something has the new name, and keeps it.
+pub fn rename_if_free(from: &Path, to: &Path) -> Result<bool, Fault> {
+    match rename_unless_taken(&Spot::at(from)?, &Spot::at(to)?) {
+        Ok(()) => {
+            note(|| format!("rename\t0\t{}\t{}", from.display(), to.display()));
+            Ok(true)
+        }
+        Err(rustix::io::Errno::EXIST) => Ok(false),
+        Err(e) => Err(fault("rename", from, &e.into())),
+    }
+}
+
 /// Gives the finished file `from` its final name and makes that survive a power cut. `false`: the name is taken and
 /// may not be replaced. The file gets the mode of the one it replaces, or what the umask leaves of 0666.
 pub fn publish(file: &File, from: &Path, into: &Spot, if_exists: IfExists) -> Result<bool, Fault> {

@@ -334,8 +334,9 @@ impl PartialFile {
         blocking(move || self.shared.keep()).await
     }
 
-    /// The content is wrong: the data goes to `NAME.bad` (the path returned), the record is removed.
-    pub async fn condemn(self) -> Result<PathBuf, Fault> {
+    /// The content is wrong: the data goes to `NAME.bad`, the record is removed. `Err` of the path where something has
+    /// that name, which may be the user's own: it stays, and the data, of which nothing is right, goes.
+    pub async fn condemn(self) -> Result<Result<PathBuf, PathBuf>, Fault> {
         blocking(move || self.shared.condemn()).await
     }
 
@@ -460,7 +461,7 @@ impl Shared {
             return self.discard();
         }
         // A kill that follows a signal may come before a slow disk is done: what a kill cannot hurt goes first.
-        self.save(false)?;
+        self.save_or_make_room()?;
         disk::point("sidecar-replaced");
         self.sync()?;
         disk::point("data-synced");
@@ -474,16 +475,67 @@ impl Shared {
         saved
     }
 
-    fn condemn(&self) -> Result<PathBuf, Fault> {
+    /// Writes the record. Where the disk is full and more has come than the last one says, or there was none yet, the last
+    /// bytes make room for it: without it all of the new ones would be lost.
+    fn save_or_make_room(&self) -> Result<(), Fault> {
+        /// More than any record needs, in bytes.
+        const ROOM: u64 = 64 << 10;
+        let saved = self.save(false);
+        let (held, recorded) = {
+            let state = self.lock();
+            (state.ledger.held().clone(), state.recorded)
+        };
+        if !saved.as_ref().is_err_and(disk::is_full) || held.len() <= recorded + ROOM {
+            return saved;
+        }
+        self.cut_off(ByteRange::new(held.end().saturating_sub(ROOM), held.end()))?;
+        self.save(false)
+    }
+
+    /// Gives the space of the last bytes back. What stands before them in a run of theirs stays where the run as a whole
+    /// is what was written.
+    fn cut_off(&self, last: ByteRange) -> Result<(), Fault> {
+        let (pieces, length) = {
+            let state = self.lock();
+            (state.ledger.pieces(), state.record.length)
+        };
+        let mut buffer = vec![0; 1 << 20];
+        let mut fronts = Vec::new();
+        for Piece { range, sum } in pieces.iter().filter(|piece| piece.range.start < last.start) {
+            if range.end > last.start {
+                let (front, back) = (ByteRange::new(range.start, last.start), ByteRange::new(last.start, range.end));
+                let mut crc =
+                    |range: ByteRange| Some(Crc { sum: self.sum_on_disk(range, &mut buffer)?, len: range.len() });
+                let whole = crc(front).zip(crc(back)).filter(|(front, back)| front.then(*back).sum == *sum);
+                fronts.extend(whole.map(|(crc, _)| (front, crc)));
+            }
+        }
+        self.forget(&ByteSet::of(last));
+        let mut state = self.lock();
+        fronts.into_iter().for_each(|(front, crc)| state.ledger.add(front, crc));
+        drop(state);
+        disk::set_length(&self.data, last.start)
+            .and_then(|()| length.map_or(Ok(()), |length| disk::set_length(&self.data, length)))
+            .map_err(|e| disk::fault("set the length of", &self.place.data, &e))
+    }
+
+    fn condemn(&self) -> Result<Result<PathBuf, PathBuf>, Fault> {
         self.stop_recorder();
         self.lock().gone = true;
         let bad = self.place.sidecar.with_file_name(format!("{}.bad", self.place.file));
-        disk::rename(&self.place.data, &bad)?;
+        if !disk::rename_if_free(&self.place.data, &bad)? {
+            disk::remove(&self.place.data)?;
+            return self.condemned().map(|()| Err(bad));
+        }
+        self.condemned().map(|()| Ok(bad))
+    }
+
+    fn condemned(&self) -> Result<(), Fault> {
         // One copy of what is wrong is enough: the bad one is as long as an earlier one that was parked.
         disk::remove(&self.place.parked())?;
         self.place.remove_record()?;
         disk::unlock(&self.data);
-        Ok(bad)
+        Ok(())
     }
 
     fn discard(&self) -> Result<(), Fault> {

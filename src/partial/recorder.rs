@@ -52,6 +52,8 @@ pub struct State {
     pub unproven: Vec<Piece>,
     /// Whether a record lies on the disk.
     pub on_disk: bool,
+    /// How many bytes the record on the disk speaks of.
+    pub recorded: u64,
     /// The owner token of the run that this one goes on from.
     previous: Option<String>,
     /// Something of the record beside the bytes was changed.
@@ -77,6 +79,7 @@ pub struct State {
 impl State {
     pub fn new(record: Record, ledger: Ledger, unproven: Vec<Piece>, on_disk: bool, previous: Option<String>) -> Self {
         Self {
+            recorded: if on_disk { ledger.held().len() } else { 0 },
             record,
             ledger,
             open: Vec::new(),
@@ -400,17 +403,18 @@ impl Shared {
     /// longer ours. With `sync_folder` the new record itself survives a power cut.
     pub fn save(&self, sync_folder: bool) -> Result<(), Fault> {
         let _alone = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
-        let (record, first) = {
+        let (record, held, first) = {
             let mut state = self.lock();
             if state.gone {
                 return Ok(());
             }
             state.edited = false;
-            (state.snapshot(), !state.on_disk)
+            (state.snapshot(), state.ledger.held().len(), !state.on_disk)
         };
         self.check_owner(&record, first)?;
         disk::replace(&self.place.sidecar, record.to_toml().as_bytes(), sync_folder || first)?;
-        self.lock().on_disk = true;
+        let mut state = self.lock();
+        (state.on_disk, state.recorded) = (true, held);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::fmt;
 /// The folder under a served root that holds what is unfinished; never listed, never served, never written by name.
 pub const PRIVATE: &str = ".onward";
 /// What our own unfinished files end in: no file from the network may.
-pub const SUFFIXES: [&str; 3] = [".partial", ".partial.toml", ".partial.lock"];
+pub const SUFFIXES: [&str; 4] = [".partial", ".partial.toml", ".partial.toml.new", ".partial.lock"];
 /// The longest part in bytes; what filesystems commonly take.
 const MAX_PART: usize = 255;
 /// The longest name in bytes.
@@ -137,6 +137,7 @@ mod tests {
             "a\u{202e}txt.exe",
             "x.partial",
             "x.partial.toml",
+            "x.partial.toml.new",
             "x.partial.lock",
             "X.PARTIAL",
             "a/x.Partial.Toml",

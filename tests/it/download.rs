@@ -1,7 +1,7 @@
 //! `onward download` as its users meet it: edge sizes, names, what is in the way, who is at it, real servers.
 
 use crate::nginx::Nginx;
-use crate::origin::{Origin, Page, always, at, at_rate, cut_after, first, status, until_close};
+use crate::origin::{Origin, Page, always, at, at_rate, chunked, cut_after, first, status, until_close};
 use crate::world::{Content, Ended, Onward, Signal, World, skip_anywhere};
 use std::path::Path;
 
@@ -438,17 +438,49 @@ fn a_checksum_covers_resumed_bytes() {
     world.finished("file.bin", &content);
 }
 
-#[test]
-fn a_full_disk_keeps_everything() {
-    let world = World::new();
+/// A tmpfs of 6 MiB, where mounting is allowed.
+fn small_disk(world: &World) -> Option<Unmount> {
     let mount = world.beside("small");
     std::fs::create_dir(&mount).unwrap();
     let mounted =
         std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=6m", "tmpfs"]).arg(&mount).output();
     if !mounted.is_ok_and(|out| out.status.success()) {
-        return skip_anywhere("no right to mount a small tmpfs");
+        skip_anywhere("no right to mount a small tmpfs");
+        return None;
     }
-    let _unmount = Unmount(mount.clone());
+    Some(Unmount(mount))
+}
+
+/// A stream whose length nobody knows fills the disk before there was a record of it.
+#[test]
+fn a_full_disk_keeps_what_came_of_a_stream() {
+    let world = World::new();
+    let Some(small) = small_disk(&world) else { return };
+    let content = Content::random(18, 12 << 20);
+    let origin = Origin::start();
+    origin.page("/file.bin", Page::of(&content).no_ranges());
+    origin.when(always(), chunked());
+    let url = origin.url("/file.bin");
+    let again = || download(&world, &url).arg("-d").arg(&small.0);
+    again().run().exits(8).says_any(&["no space", "no room"]);
+    let record = small.0.join("file.bin.partial.toml");
+    let held = on_record(&record).expect("a record");
+    assert!(held > 5 << 20, "only {held} bytes were kept");
+    // Full as it is, it loses nothing more.
+    again().run().exits(8);
+    assert!(on_record(&record) >= Some(held), "{:?} of {held}", on_record(&record));
+    let larger = ["-o", "remount,size=32m"];
+    assert!(std::process::Command::new("mount").args(larger).arg(&small.0).status().unwrap().success());
+    origin.honest_again();
+    again().run().exits(0);
+    crate::world::same(&small.0.join("file.bin"), &content);
+}
+
+#[test]
+fn a_full_disk_keeps_everything() {
+    let world = World::new();
+    let Some(small) = small_disk(&world) else { return };
+    let mount = small.0.clone();
     let content = Content::random(16, 4 << 20);
     let origin = Origin::serving(&content);
     let url = origin.url("/file.bin");

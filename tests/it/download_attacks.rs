@@ -102,6 +102,21 @@ fn a_stubborn_liar_is_refused() {
     world.finished("file.bin", &content);
 }
 
+/// A file of that name may be the user's own: it stays as it is.
+#[test]
+fn what_is_wrong_takes_nobodys_name() {
+    let world = World::new();
+    let content = Content::random(75, LEN);
+    let origin = Origin::serving(&content);
+    origin.when(always(), flip_byte(77));
+    let checksum = format!("sha256:{}", content.digest(onward::digest::Algorithm::Sha256));
+    world.write("file.bin.bad", "mine");
+    let ended = download(&world, &origin.url("/file.bin")).args(["--checksum", &checksum]).run();
+    ended.exits(5).says("file.bin.bad is there already");
+    world.holds_only(&["file.bin.bad"]);
+    assert_eq!(world.text("file.bin.bad"), "mine");
+}
+
 /// Ten processes at once: one gets it, the others are told; nobody waits for ever, the file is right.
 #[test]
 fn ten_at_once() {

@@ -20,6 +20,8 @@ impl Transfer<'_> {
 
     /// Commits what has arrived and says in the fault what became of it.
     pub(super) async fn kept(&self, file: PartialFile, fault: Fault) -> Fault {
+        let saved = file.clone().keep().await;
+        // Only now: on a full disk the last bytes may have gone to make room for the record.
         let (held, layout) = (file.held(), file.layout());
         let kept = match (held.is_empty(), file.length()) {
             (true, _) => "nothing had arrived yet".to_string(),
@@ -30,7 +32,7 @@ impl Transfer<'_> {
             }
             (false, None) => format!("kept {}", units::bytes(held.len())),
         };
-        let (fault, kept) = match file.keep().await {
+        let (fault, kept) = match saved {
             Ok(()) => (fault, kept),
             Err(worse) => {
                 let kept = "what its last record says is kept; nothing newer could be written down".to_string();
@@ -126,9 +128,12 @@ impl Transfer<'_> {
         );
         let fault = Fault::new(Kind::Integrity, text);
         match file.condemn().await {
-            Ok(bad) => {
+            Ok(Ok(bad)) => {
                 fault.kept(format!("the bytes are kept as {}", disk::shown(&bad))).hint("the next run starts fresh")
             }
+            Ok(Err(taken)) => fault
+                .kept(format!("the bytes are not kept: {} is there already and stays", disk::shown(&taken)))
+                .hint("the next run starts fresh"),
             Err(_) => fault.hint("the next run starts fresh"),
         }
     }
