@@ -103,11 +103,14 @@ impl Http {
             (at.url.clone(), at.resolved.clone())
         };
         if let Some(target) = known {
-            let answer = self.hop(target, ask).await?;
-            if !is_expired(&answer.0) {
-                return Ok(answer);
+            match self.hop(target.clone(), ask).await {
+                Ok(answer) if !is_expired(&answer.0) => return Ok(answer),
+                // That host may be gone while the URL leads to another by now.
+                Err(fault) if fault.kind != Kind::Network => return Err(fault),
+                _ => {}
             }
-            self.at.borrow_mut().resolved = None;
+            // Another connection may have found a new one meanwhile.
+            self.at.borrow_mut().resolved.take_if(|resolved| *resolved == target);
         }
         self.hop(url, ask).await
     }

@@ -263,6 +263,22 @@ fn an_expired_link_is_replaced() {
     assert!(origin.sent() < LEN, "the bytes of the old link were not used\n{}", origin.story());
 }
 
+/// A redirect's target dies in the middle; the original leads to another one by then.
+#[test]
+fn a_redirect_whose_target_dies_is_asked_for_again() {
+    let world = World::new();
+    let content = Content::random(83, LEN);
+    let (near, one, two) = (Origin::start(), Origin::serving(&content), Origin::serving(&content));
+    near.when(first(), redirect(302, one.url("/file.bin")));
+    near.when(from(2), redirect(302, two.url("/file.bin")));
+    one.when(first(), cut_after(LEN / 2)).when(from(2), refuse());
+    let ended = download(&world, &near.url("/file.bin")).args(["-x1", "--retries", "1"]).run();
+    ended.exits(0);
+    world.finished("file.bin", &content);
+    assert_eq!(near.asked().len(), 2, "{}", near.story());
+    assert!(two.sent() < LEN, "{}", two.story());
+}
+
 /// A redirect's target expires between two runs; the original leads to another one.
 #[test]
 fn a_redirect_that_leads_elsewhere_tomorrow() {
