@@ -313,10 +313,21 @@ impl Upload<'_> {
                 if fault.kind == Kind::Busy {
                     sky.connections.refused(Instant::now());
                 }
-                self.failed(sky, fault)?;
+                self.failed(sky, self.too_large(fault))?;
             }
         }
         Ok(None)
+    }
+
+    /// The fault, with what helps where parts of one size have become too large (413) for a server that holds some.
+    fn too_large(&self, fault: Fault) -> Fault {
+        match self.terms.uniform.filter(|_| fault.status == Some(413)) {
+            Some(part) => fault.hint(format!(
+                "its parts all have the size of the first; add --restart --chunk-size {} to send it anew in smaller ones",
+                (part / 2).max(1)
+            )),
+            None => fault,
+        }
     }
 
     async fn stored(&mut self, sky: &mut Sky, flight: &Flight, kept: ByteRange) -> Result<Option<Step>, Fault> {

@@ -248,3 +248,15 @@ fn the_stall_limit_is_the_users_where_one_is_given() {
     let ended = upload(&world, &page).args(["--stall-timeout=1s", "--connect-timeout=10m"]).run();
     ended.exits(10).says("sent nothing for 1s");
 }
+
+/// Once a chunk is stored, the others cannot be smaller: what can be done is said.
+#[test]
+fn a_later_chunk_that_is_too_large() {
+    let world = World::new();
+    Content::random(1, 3 * CHUNK).write_to(&world.path("a"));
+    let page = Page::new(|_, before| match before {
+        0 => fine(),
+        _ => Act::Say(413, "text/plain", String::new()),
+    });
+    upload(&world, &page).run().exits(6).says("413").says("--restart --chunk-size 512");
+}
