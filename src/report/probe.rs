@@ -4,6 +4,9 @@ use crate::engine::probe::{Condition, Findings, Range, Verdict};
 use crate::units;
 use serde_json::{Value, json};
 
+/// Said where no upload protocol shows: a page's endpoint may take uploads all the same.
+const NO_UPLOADS: &str = "none announced; form pages announce nothing: use --dialect";
+
 /// A few lines for each URL, the verdict last.
 pub fn page(url: &str, found: &Findings) -> String {
     let mut lines = vec![url.to_string()];
@@ -20,8 +23,10 @@ pub fn page(url: &str, found: &Findings) -> String {
         line("digests", list(&found.digests));
         line("HTTP", list(&found.versions));
     }
-    if !found.uploads.is_empty() {
-        line("uploads", found.uploads.join(", "));
+    match found.uploads.is_empty() {
+        false => line("uploads", found.uploads.join(", ")),
+        true if found.error.is_none() => line("uploads", NO_UPLOADS.into()),
+        true => {}
     }
     if let Some(speed) = &found.speed {
         let (one, several) = (units::bytes(speed.one), units::bytes(speed.several));

@@ -123,7 +123,16 @@ fn redirects_uploads_and_strange_words() {
     assert!(found["final"].as_str().unwrap().ends_with("/file.bin?sig=***"), "{found}");
     assert_eq!(found["redirects"][0]["status"], 302, "{found}");
     let uploads: Vec<&str> = found["uploads"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
-    assert_eq!(uploads, ["tus (1.0.0; creation)", "IETF resumable uploads (max-size=1000)", "WebDAV (1, 2)", "PUT"]);
+    assert_eq!(
+        uploads,
+        [
+            "tus (1.0.0; creation)",
+            "IETF resumable uploads (max-size=1000)",
+            "WebDAV (1, 2)",
+            "PUT",
+            "PATCH or PUT with Content-Range (possible: proven only by writing)",
+        ]
+    );
     origin.when(always(), field("Content-Type", "a\u{202e}b"));
     let ended = world.onward(["probe", &origin.url("/old"), &origin.url("/missing")]).run();
     ended.exits(0).never_says("SECRET").never_says("\u{202e}");
@@ -144,4 +153,24 @@ fn a_real_server_and_its_speed() {
     assert_eq!(found["resumable"], "safely", "{found}");
     assert_eq!(found["http"], serde_json::json!(["HTTP/2", "HTTP/1.1"]), "{found}");
     assert!(found["speed"]["one"].as_u64().unwrap() > 0 && found["speed"]["several"].as_u64().unwrap() > 0, "{found}");
+}
+
+#[test]
+fn what_takes_uploads_without_announcing_it() {
+    let world = World::new();
+    let origin = Origin::start();
+    origin.page("/up", page());
+    let ended = world.onward(["probe", &origin.url("/up")]).run();
+    ended.exits(0);
+    let text = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert!(text.contains("uploads    none announced; form pages announce nothing: use --dialect\n"), "{text}");
+    let Some(shelf) = crate::fileservers::copyparty(&world) else { return };
+    for place in ["", "new-file.bin", "new-folder/new-file.bin"] {
+        let found = probed(&world, &shelf.url(place), &[]);
+        let uploads = found["uploads"].as_array().unwrap();
+        assert!(uploads.contains(&"up2k".into()), "{place:?}: {found}");
+    }
+    let shown = std::fs::read_dir(shelf.path("")).unwrap().map(|entry| entry.unwrap().file_name());
+    let written: Vec<_> = shown.filter(|name| !name.to_string_lossy().starts_with('.')).collect();
+    assert!(written.is_empty(), "a probe writes nothing: {written:?}");
 }

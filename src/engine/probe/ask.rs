@@ -4,6 +4,7 @@ use super::{Condition, Order, PATIENCE, Range};
 use crate::fault::{Fault, Kind};
 use crate::net::{Lane, Net, Request, Response, shown};
 use crate::record::Validator;
+use crate::remote::{Destination, dav, up2k};
 use crate::wire::content_range::ContentRange;
 use crate::wire::validator;
 use http::header::{
@@ -127,20 +128,33 @@ impl<'a> Asker<'a> {
         }
     }
 
-    /// The upload protocols that the URL and its folder announce.
+    /// The upload protocols that the URL and its folder announce, or let be seen without writing.
     pub async fn uploads(&mut self) -> Vec<String> {
         let mut all: Vec<String> = Vec::new();
         let folder = self.order.url.join(".").unwrap_or_else(|_| self.order.url.clone());
-        for url in [self.order.url.clone(), folder] {
+        for url in [self.order.url.clone(), folder.clone()] {
+            let of_folder = url == folder;
             let request = Request { url, ..self.request(Method::OPTIONS, Lane::Own) };
             let Some(answer) = self.alone(request).await else { continue };
-            for protocol in announced(&answer.headers) {
+            let mut found = announced(&answer.headers);
+            if of_folder && self.speaks_up2k(&answer).await {
+                found.push(up2k::NAME.into());
+            }
+            for protocol in found {
                 if !all.contains(&protocol) {
                     all.push(protocol);
                 }
             }
         }
         all
+    }
+
+    /// Whether the folder that gave this answer to `OPTIONS` is copyparty's, which only its listing tells.
+    async fn speaks_up2k(&self, answer: &Response) -> bool {
+        let (url, access) = (self.order.url.clone(), self.order.access.clone());
+        let destination = Destination { url, base: None, access };
+        let asked = up2k::speaks(self.net, &destination, &answer.url, &answer.headers);
+        answer.status.is_success() && matches!(timeout_at(self.until, asked).await, Ok(Ok(true)))
     }
 
     /// The range's bytes over a connection of its own, for their number and not for themselves.
@@ -233,6 +247,9 @@ fn announced(headers: &HeaderMap) -> Vec<String> {
     let allowed = text("allow").unwrap_or_default().to_ascii_uppercase();
     if allowed.split(',').any(|method| method.trim() == "PUT") {
         all.push("PUT".into());
+    }
+    if dav::announced(headers) {
+        all.push("PATCH or PUT with Content-Range (possible: proven only by writing)".into());
     }
     all
 }

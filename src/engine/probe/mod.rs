@@ -107,7 +107,7 @@ pub struct Findings {
     pub digests: Vec<String>,
     /// The versions of HTTP that were answered by.
     pub versions: Vec<&'static str>,
-    /// The upload protocols that are announced.
+    /// The upload protocols that are announced, or can be seen without writing.
     pub uploads: Vec<String>,
     /// Whether connections help.
     pub speed: Option<Speed>,
