@@ -44,6 +44,8 @@ pub struct Upload {
     pub no_clobber: bool,
 
     /// Speak this protocol [default: auto, whichever the server announces]
+    ///
+    /// A table `[host."URL"]` of the config file can say `protocol` or `dialect` for all that lies under a URL.
     #[arg(long, value_name = "NAME", value_parser = protocols())]
     pub protocol: Option<Wish>,
 

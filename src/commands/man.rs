@@ -32,8 +32,10 @@ NAME.XXXXXXXX.partial.toml
 The record of an unfinished upload, beside its source.
 .TP
 $XDG_CONFIG_HOME/onward/config.toml
-Defaults for flags, as in \fIlimit\-rate = "16M"\fR. Known are cacert, chunk\-size, connect\-timeout, connections,
-jobs, limit\-rate, max\-time, progress, proxy, retries and user\-agent.
+Defaults for flags, as in \fIlimit\-rate = "16M"\fR. Known are buffer, cacert, chunk\-size, connect\-timeout,
+connections, dialect, interop, jobs, limit\-rate, max\-time, progress, protocol, proxy, retries, stall\-timeout and
+user\-agent. A table \fI[host."https://example.org/up/"]\fR holds for uploads to what lies under that URL, and goes before
+the rest of the file: chunk\-size, connections, dialect, interop and protocol.
 .TP
 $XDG_STATE_HOME/onward
 What was learned about servers, and records that had no place beside their source.

@@ -1,5 +1,6 @@
 //! How settings are resolved: the flag, else `ONWARD_KEY` in the environment, else the config file, else the default.
 
+use super::file::File;
 use super::parse::*;
 use super::{
     Cancel, ChecksumFile, Command, Demo, Dialects, Download, Fetch, Probe, Progress, Resume, Secret, Send, Serve, Show,
@@ -11,35 +12,16 @@ use crate::disk::shown;
 use crate::engine::push::Assume;
 use crate::fault::{Fault, Kind};
 use crate::record::Existing;
-use crate::remote::{Field, Manner, dialect};
+use crate::remote::{Field, Manner, Wish, dialect};
 use crate::units;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use url::Url;
 
 /// A larger config, header, token or URL list file than this is refused, in bytes.
 const MAX_TEXT: u64 = 64 << 20;
-/// The settings that the config file and `ONWARD_*` variables may give.
-const KEYS: [&str; 15] = [
-    "buffer",
-    "cacert",
-    "chunk-size",
-    "connect-timeout",
-    "stall-timeout",
-    "connections",
-    "interop",
-    "jobs",
-    "limit-rate",
-    "max-time",
-    "progress",
-    "protocol",
-    "proxy",
-    "retries",
-    "user-agent",
-];
-
 /// Everything outside the command line that settings may come from. A value, so that resolving is a pure function.
 pub struct Surroundings<'a> {
     /// An environment variable; empty ones count as absent.
@@ -53,7 +35,7 @@ pub struct Surroundings<'a> {
 /// What is left of [`Surroundings`] once the config file is read.
 pub(super) struct Layers<'a> {
     outside: &'a Surroundings<'a>,
-    file: BTreeMap<String, String>,
+    file: File,
     file_name: String,
 }
 
@@ -102,8 +84,8 @@ impl<'a> Layers<'a> {
         };
         let file_name = shown(&path);
         let file = match (outside.read)(&path) {
-            Ok(text) => settings_in(&text).map_err(|why| usage(format!("{file_name}: {why}")))?,
-            Err(error) if is_absent(&error) => BTreeMap::new(),
+            Ok(text) => File::parse(&text).map_err(|why| usage(format!("{file_name}: {why}")))?,
+            Err(error) if is_absent(&error) => File::default(),
             Err(error) => return Err(unreadable(&path, &error)),
         };
         Ok(Self { outside, file, file_name })
@@ -111,7 +93,12 @@ impl<'a> Layers<'a> {
 
     /// Without the config file.
     fn flags_only(outside: &'a Surroundings<'a>) -> Self {
-        Self { outside, file: BTreeMap::new(), file_name: String::new() }
+        Self { outside, file: File::default(), file_name: String::new() }
+    }
+
+    /// The layers as they are for uploads to `destination`: with the file's profiles for it.
+    fn at(&self, destination: &Url) -> Self {
+        Self { outside: self.outside, file: self.file.at(destination), file_name: self.file_name.clone() }
     }
 
     fn command(&self, command: cli::Command) -> Result<Command, Fault> {
@@ -147,7 +134,7 @@ impl<'a> Layers<'a> {
         key: &str,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Result<Option<T>, Fault> {
-        let variable = format!("ONWARD_{}", key.to_uppercase().replace('-', "_"));
+        let variable = variable(key);
         match (flag, self.env(&variable), self.file.get(key)) {
             (Some(value), ..) => Ok(Some(value)),
             (None, Some(text), _) => parse(&text).map(Some).map_err(|why| usage(format!("{variable}: {why}"))),
@@ -155,6 +142,22 @@ impl<'a> Layers<'a> {
                 parse(text).map(Some).map_err(|why| usage(format!("{}: {key}: {why}", self.file_name)))
             }
             (None, None, None) => Ok(None),
+        }
+    }
+
+    /// How to speak at an upload: by the protocol or in the dialect that the first layer names which names either.
+    fn tongue(&self, protocol: Option<Wish>, dialect: Option<String>) -> Result<(Wish, Option<dialect::Given>), Fault> {
+        let given = |flag: bool, key: &str| [flag, self.env(&variable(key)).is_some(), self.file.get(key).is_some()];
+        let (by_protocol, by_dialect) = (given(protocol.is_some(), "protocol"), given(dialect.is_some(), "dialect"));
+        let first = by_protocol.iter().zip(&by_dialect).position(|(protocol, dialect)| *protocol || *dialect);
+        match first.map(|layer| (by_protocol[layer], by_dialect[layer])) {
+            Some((true, true)) => Err(usage("a protocol and a dialect are set, and an upload is made by one of them")
+                .hint("--protocol or --dialect says which")),
+            Some((false, true)) => {
+                let name = self.pick(dialect, "dialect", |text| Ok::<_, Fault>(text.to_string()))?;
+                Ok((Wish::Auto, name.map(|name| self.dialect(&name)).transpose()?))
+            }
+            _ => Ok((self.pick(protocol, "protocol", cli::protocol)?.unwrap_or_default(), None)),
         }
     }
 
@@ -239,7 +242,8 @@ impl<'a> Layers<'a> {
             return Err(usage("--name belongs to one file, and there is more than one"));
         }
         let existing = existing(flags.overwrite, flags.no_clobber);
-        let dialect = flags.dialect.as_deref().map(|given| self.dialect(given)).transpose()?;
+        let near = self.at(&given);
+        let (protocol, dialect) = near.tongue(flags.protocol, flags.dialect)?;
         // A page's endpoint is no folder, but what the files are called is kept in the same way.
         let folder = sources.len() > 1 || flags.name.is_some() || given.path().ends_with('/') || dialect.is_some();
         let mut files: Vec<Send> = Vec::new();
@@ -251,9 +255,8 @@ impl<'a> Layers<'a> {
             }
             files.push(Send { source, dest, base: Some(given.clone()), existing, trust: false });
         }
-        let protocol = self.pick(flags.protocol, "protocol", cli::protocol)?.unwrap_or_default();
-        let connections = self.pick(flags.connections, "connections", few)?;
-        let mut work = self.work(flags.connections, flags.jobs, flags.chunk_size, false)?;
+        let connections = near.pick(flags.connections, "connections", few)?;
+        let mut work = near.work(flags.connections, flags.jobs, flags.chunk_size, false)?;
         // The size of what a form carries, not of what a record counts in.
         let part = dialect.as_ref().and_then(|_| work.chunk_size.take());
         Ok(Upload {
@@ -265,7 +268,7 @@ impl<'a> Layers<'a> {
             manner: Manner {
                 protocol,
                 metadata: flags.metadata.iter().map(|pair| metadata(pair)).collect::<Result<_, _>>()?,
-                interop: self.pick(None, "interop", interop)?.unwrap_or_default(),
+                interop: near.pick(None, "interop", interop)?.unwrap_or_default(),
                 connections,
                 dialect,
                 fields: fields(flags.fields),
@@ -398,6 +401,11 @@ impl<'a> Layers<'a> {
     }
 }
 
+/// The variable that gives the setting `key`.
+fn variable(key: &str) -> String {
+    format!("ONWARD_{}", key.to_uppercase().replace('-', "_"))
+}
+
 /// Refuses flags of `download` that contradict each other, or that are of one file where there are `several`.
 fn fits_together(flags: &cli::Download, several: bool) -> Result<(), Fault> {
     if several && flags.output.is_some() {
@@ -478,24 +486,6 @@ fn config_path(outside: &Surroundings) -> Option<PathBuf> {
     Some(folder.join("onward/config.toml"))
 }
 
-/// The config file's settings as text; what is unknown is an error, so that a slip of the pen does not go unseen.
-fn settings_in(text: &str) -> Result<BTreeMap<String, String>, String> {
-    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| e.to_string().trim_end().to_string())?;
-    let mut settings = BTreeMap::new();
-    for (key, value) in table {
-        if !KEYS.contains(&key.as_str()) {
-            return Err(format!("\"{}\" is not a setting; known are {}", key.escape_debug(), KEYS.join(", ")));
-        }
-        let text = match value {
-            toml::Value::String(text) => text,
-            toml::Value::Integer(n) => n.to_string(),
-            _ => return Err(format!("{key} must be a text or a number")),
-        };
-        settings.insert(key, text);
-    }
-    Ok(settings)
-}
-
 /// Whether a config file that fails so is simply not there for us: a container may run with somebody else's HOME.
 fn is_absent(error: &io::Error) -> bool {
     use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
@@ -546,6 +536,20 @@ mod tests {
         }
     }
 
+    /// How the upload of a file to `URL` is spoken, as `protocol` or `dialect NAME`, in surroundings that are all here.
+    fn spoken(args: &[&str], env: &[(&str, &str)], file: &str) -> Result<(String, Option<u64>), Fault> {
+        let env = [&[("XDG_CONFIG_HOME", "/c")], env].concat();
+        let Command::Upload(upload) = given(&[&["upload", "a", URL], args].concat(), &env, &[(FILE, file)]).1? else {
+            panic!("no upload")
+        };
+        let manner = upload.manner;
+        Ok(match (manner.protocol, manner.dialect) {
+            (_, Some(dialect)) => (format!("dialect {}", dialect.name), manner.part),
+            (Wish::Only(protocol), None) => (protocol.name().into(), upload.work.chunk_size),
+            (Wish::Auto, None) => ("auto".into(), upload.work.chunk_size),
+        })
+    }
+
     const URL: &str = "http://h/f";
     const FILE: &str = "/c/onward/config.toml";
 
@@ -563,6 +567,24 @@ mod tests {
         assert_eq!((all.work.jobs, all.link.retries), (7, None));
         let bare = download(&[URL], &[], &[]).unwrap();
         assert_eq!((bare.work.jobs, bare.link.retries), (3, Some(10)));
+    }
+
+    #[test]
+    fn profiles_stand_between_the_environment_and_the_rest_of_the_file() {
+        let file =
+            "protocol = \"put\"\nchunk-size = \"2M\"\n[host.\"http://h/\"]\ndialect = \"flow\"\nchunk-size = \"1M\"";
+        let said = |args: &[&str], env: &[(&str, &str)], file: &str| spoken(args, env, file).unwrap();
+        assert_eq!(said(&[], &[], ""), ("auto".into(), None));
+        assert_eq!(said(&[], &[], file), ("dialect flow".into(), Some(1 << 20)));
+        assert_eq!(said(&[], &[], &file.replace("//h/", "//g/")), ("put".into(), Some(2 << 20)));
+        assert_eq!(said(&[], &[("ONWARD_PROTOCOL", "tus")], file), ("tus".into(), Some(1 << 20)));
+        assert_eq!(said(&[], &[("ONWARD_DIALECT", "dropzone")], file).0, "dialect dropzone");
+        let env = [("ONWARD_DIALECT", "dropzone")];
+        assert_eq!(said(&["--protocol", "auto", "--chunk-size", "3M"], &env, file), ("auto".into(), Some(3 << 20)));
+        assert_eq!(said(&["--dialect", "plupload"], &env, file).0, "dialect plupload");
+        let both = spoken(&[], &[], &format!("{file}\nprotocol = \"tus\"")).unwrap_err();
+        assert!(both.kind == Kind::Usage && both.what.contains("one of them"), "{both}");
+        assert!(spoken(&[], &[], &file.replace("flow", "no-such")).unwrap_err().what.contains("no-such"));
     }
 
     #[test]

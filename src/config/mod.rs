@@ -3,8 +3,10 @@
 //! only the structs here, never clap's.
 //!
 //! Every setting of the config file (`$XDG_CONFIG_HOME/onward/config.toml`) is a long flag's name with its value, as
-//! in `limit-rate = "16M"`; the environment's is `ONWARD_LIMIT_RATE`.
+//! in `limit-rate = "16M"`; the environment's is `ONWARD_LIMIT_RATE`. For uploads a table `[host."URL"]` of the file goes
+//! before the rest of it.
 
+mod file;
 mod layers;
 mod link;
 mod parse;

@@ -245,7 +245,7 @@ impl Remotes {
         }
         match self.manner.protocol {
             Wish::Only(protocol) => Ok((protocol, Announced { folder: first.url, fields: first.headers })),
-            Wish::Auto => match self.is_ready_made(destination).await? {
+            Wish::Auto => match is_hosted(destination) || self.is_ready_made(destination).await? {
                 true => Ok((Protocol::Tus, Announced { folder: first.url, fields: HeaderMap::new() })),
                 false => self.file_server(destination, first).await,
             },
@@ -277,6 +277,11 @@ impl Remotes {
             Wish::Only(protocol) => Some(protocol).filter(announced),
         }
     }
+}
+
+/// Whether the destination is known to take uploads by tus, whatever it announces.
+fn is_hosted(destination: &Destination) -> bool {
+    tus::is_hosted(destination.base.as_ref().unwrap_or(&destination.url))
 }
 
 /// The protocol that an earlier run has begun by.

@@ -290,6 +290,28 @@ fn hosted_services_get_the_parts_they_insist_on() {
 }
 
 #[test]
+fn hosted_services_are_known_though_they_announce_nothing() {
+    let (world, content) = world(7 * MIB);
+    let silent = |asked: &crate::peer::Asked, _| match asked.method.as_str() {
+        "OPTIONS" => answer(404, vec![], ""),
+        _ => Act::Honest,
+    };
+    let peer = Peer::with(TUS, silent);
+    let ended = world.onward(["upload", "big.bin", &peer.url("/storage/v1/upload/resumable")]).run();
+    arrives(&world, &peer, &content, &ended);
+    // Elsewhere a profile says what nobody announces.
+    let peer = Peer::with(TUS, silent);
+    let config = format!("[host.{:?}]\nprotocol = \"tus\"\n", peer.url("/"));
+    let home = world.beside("config");
+    std::fs::create_dir_all(home.join("onward")).unwrap();
+    std::fs::write(home.join("onward/config.toml"), config).unwrap();
+    let upload = || world.onward(["upload", "big.bin", &peer.url("/files/")]);
+    upload().run().exits(6);
+    let ended = upload().env("XDG_CONFIG_HOME", &home).run();
+    arrives(&world, &peer, &content, &ended);
+}
+
+#[test]
 fn a_changed_source_is_not_mixed_and_restart_sends_it_anew() {
     for ways in [TUS, IETF] {
         let (world, content) = world(4 * MIB);

@@ -431,18 +431,22 @@ fn hashed(part: &Part, algorithm: Algorithm) -> Option<Digest> {
     (crc.crc() == part.crc).then(|| hasher.finish())
 }
 
+/// Whether `url` is where a hosted service takes uploads by tus: such are known by their place and announce nothing.
+pub fn is_hosted(url: &Url) -> bool {
+    hosted(url).is_some()
+}
+
 /// What hosted services want of parts, which no field announces: least and most bytes, the one size, the multiple.
-fn hosted(url: &Url) -> (RangeInclusive<u64>, Option<u64>, u64) {
+fn hosted(url: &Url) -> Option<(RangeInclusive<u64>, Option<u64>, u64)> {
     const MIB: u64 = 1 << 20;
     let host = url.host_str().unwrap_or_default();
     let within = |domain: &str| host == domain || host.ends_with(&format!(".{domain}"));
     if url.path().contains("/storage/v1/upload/resumable") {
-        return (6 * MIB..=6 * MIB, Some(6 * MIB), 1);
+        return Some((6 * MIB..=6 * MIB, Some(6 * MIB), 1));
     }
-    if within("cloudflarestream.com") || within("videodelivery.net") || within("api.cloudflare.com") {
-        return (5 * MIB..=200 * MIB, None, 256 << 10);
-    }
-    (1..=u64::MAX, None, 1)
+    let stream = within("api.cloudflare.com") && url.path().contains("/stream");
+    let cloudflare = stream || within("cloudflarestream.com") || within("videodelivery.net");
+    cloudflare.then_some((5 * MIB..=200 * MIB, None, 256 << 10))
 }
 
 impl Remote for Tus {
@@ -464,7 +468,8 @@ impl Remote for Tus {
     }
 
     fn terms(&self) -> Terms {
-        let (part, uniform, multiple) = hosted(self.endpoints.first().unwrap_or(&self.destination.url));
+        let hosted = hosted(self.endpoints.first().unwrap_or(&self.destination.url));
+        let (part, uniform, multiple) = hosted.unwrap_or((1..=u64::MAX, None, 1));
         let splits = self.splits();
         Terms {
             order: if splits { Order::Any } else { Order::Sequential },
