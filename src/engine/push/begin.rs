@@ -5,7 +5,7 @@
 //! a part leaves, the record says that it is on its way ([`crate::record::Record::sent`]); the mark goes with the receipt.
 //! Whoever finds the mark knows that nobody knows, and asks a person.
 
-use super::plan::Pieces;
+use super::plan::{LEAST_PIECE, Pieces, WHOLE_TIME};
 use super::{Assume, Ground, Job, Upload};
 use crate::byteset::ByteSet;
 use crate::chunk::{Layout, MAX_CHUNKS};
@@ -52,10 +52,19 @@ fn unsplit(size: u64, part: u64, length: u64) -> u64 {
     (0..=64).map(|more| size.saturating_add(more * part)).find(|size| !cuts(*size)).unwrap_or(size)
 }
 
-/// Has a remote that wants parts of one size want smaller ones, where its host is known to take no larger request.
-pub(super) fn fit(remote: &dyn Remote, limit: Option<u64>) {
-    let Some(limit) = limit else { return };
-    while remote.terms().uniform.is_some_and(|part| part > limit) && remote.halve() {}
+/// Has a remote that wants parts of one size want smaller ones: where its host is known to take no larger request than
+/// `limit`, and where those under way over the `connections` asked for would take too long at `rate` bytes a second.
+pub(super) fn fit(remote: &dyn Remote, limit: Option<u64>, rate: Option<u64>, connections: Option<u32>) {
+    let is_too_large = |part: u64, terms: &Terms| {
+        let at_once = connections.map_or(1, |asked| terms.parallel.clamp(1, asked as usize));
+        let slow = rate.is_some_and(|rate| (part as f64) > rate as f64 * WHOLE_TIME / at_once as f64);
+        limit.is_some_and(|limit| part > limit) || slow && part > LEAST_PIECE
+    };
+    let too_large = || {
+        let terms = remote.terms();
+        terms.uniform.is_some_and(|part| is_too_large(part, &terms))
+    };
+    while too_large() && remote.halve() {}
 }
 
 /// What a chunk's size is a multiple of, in bytes.

@@ -21,7 +21,9 @@ const KEPT_PIECE_TIME: f64 = 5.0;
 /// The first piece, before anything is known of the line.
 const FIRST_PIECE: u64 = 1 << 20;
 /// A smaller piece than this is not worth its request.
-const LEAST_PIECE: u64 = 16 << 10;
+pub(super) const LEAST_PIECE: u64 = 16 << 10;
+/// Parts that count whole or not at all take no longer than this together, in seconds: so much is lost by a kill.
+pub(super) const WHOLE_TIME: f64 = 10.0;
 /// Pieces are whole multiples of this where the terms leave it open.
 const GRAIN: u64 = 4 << 10;
 /// As many connections as are ever tried without being told to.
@@ -131,6 +133,8 @@ pub struct Connections {
     bytes: u64,
     pieces: u32,
     settled: Option<Instant>,
+    /// The bytes of a part that counts whole or not at all.
+    whole: Option<u64>,
 }
 
 impl Connections {
@@ -151,7 +155,22 @@ impl Connections {
             bytes: 0,
             pieces: 0,
             settled: None,
+            whole: None,
         }
+    }
+
+    /// The same where a part has `part` bytes and counts whole or not at all, and at most `limit` bytes a second are
+    /// wanted: no more of them than would be lost together.
+    pub fn bounded(mut self, part: Option<u64>, limit: Option<u64>) -> Self {
+        self.whole = part;
+        self.most = self.most.min(limit.map_or(usize::MAX, |limit| self.within(limit as f64)));
+        self.now = self.now.min(self.most);
+        self
+    }
+
+    /// How many whole parts go out in time together at `rate` bytes a second.
+    fn within(&self, rate: f64) -> usize {
+        self.whole.map_or(usize::MAX, |part| (rate * WHOLE_TIME / part.max(1) as f64) as usize).max(1)
     }
 
     /// How many to use.
@@ -186,6 +205,7 @@ impl Connections {
                 self.settled = Some(now);
             }
         }
+        self.now = self.now.min(self.within(rate));
     }
 
     fn climb(&mut self, now: Instant, sated: bool) {
@@ -425,6 +445,25 @@ mod tests {
         let mut paced = Connections::new(None, &terms(), start);
         settle(&mut paced, start, |_| 10.0 * mib, Some(10 * MIB));
         assert_eq!(paced.now(), 1, "the limit is reached");
+    }
+
+    #[test]
+    fn whole_parts_under_way_together_take_no_ten_seconds() {
+        let (start, mib) = (Instant::now(), MIB as f64);
+        let most = |asked, part, limit| Connections::new(asked, &terms(), start).bounded(part, limit).now();
+        assert_eq!(most(Some(8), Some(MIB), None), 8);
+        assert_eq!(most(Some(8), Some(MIB), Some(MIB / 4)), 2, "two of them take eight seconds");
+        assert_eq!(most(Some(8), Some(MIB), Some(1)), 1);
+        assert_eq!(most(Some(8), None, Some(1)), 8, "where a front part counts the number is free");
+        // Every further connection would bring more, and have more at stake.
+        let slow = |part| {
+            let mut connections = Connections::new(None, &terms(), start).bounded(part, None);
+            settle(&mut connections, start, |n| n.min(4) as f64 * 0.1 * mib, None);
+            connections.now()
+        };
+        assert!(slow(None) >= 4);
+        assert_eq!(slow(Some(MIB)), 1);
+        assert!(slow(Some(MIB / 8)) >= 4);
     }
 
     #[test]

@@ -191,7 +191,8 @@ impl Upload<'_> {
             flow: Arc::new(Flow::default()),
             counted: 0,
             next: 0,
-            connections: Connections::new(self.job.connections, &self.terms, now),
+            connections: Connections::new(self.job.connections, &self.terms, now)
+                .bounded(self.whole_part(), self.ground.pace.rate()),
             queue: Queue::new(self.ledger.layout(), &self.terms, self.remote.habits()),
             pause: None,
             outlook: Outlook::default(),
@@ -201,6 +202,12 @@ impl Upload<'_> {
             dirty: true,
             refused: false,
         }
+    }
+
+    /// The bytes of a part, where only whole ones count: those of a form, or chunks that are never cut.
+    fn whole_part(&self) -> Option<u64> {
+        let chunk = self.ledger.layout().chunk_size();
+        self.terms.uniform.or((*self.terms.part.start() >= chunk).then_some(chunk))
     }
 
     /// Sends as many pieces as there is room for.

@@ -75,6 +75,8 @@ pub struct Form {
     dialect: Dialect,
     fields: Vec<Field>,
     part: Cell<u64>,
+    /// The least that it can be: with smaller ones there would be more chunks than the server takes.
+    least: Cell<u64>,
     /// Whether the chunk size belongs to an upload that was begun.
     frozen: bool,
     plan: Cell<Plan>,
@@ -109,6 +111,7 @@ impl Form {
         Ok(Self {
             name: super::name(&destination.url)?,
             part: Cell::new(part.max(1)),
+            least: Cell::new(1),
             frozen: saved_part.is_some(),
             fields: manner.fields.clone(),
             plan: Cell::default(),
@@ -223,15 +226,17 @@ impl Remote for Form {
     fn expect(&self, length: u64) {
         let most = self.dialect.chunks.max_count;
         let part = self.part.get();
-        if !self.frozen && most > 0 && self.dialect.count(length, part) > most {
-            let multiple = self.dialect.chunks.multiple;
-            self.part.set(length.div_ceil(most).next_multiple_of(multiple).max(part));
+        if !self.frozen && most > 0 {
+            self.least.set(length.div_ceil(most).next_multiple_of(self.dialect.chunks.multiple));
+            if self.dialect.count(length, part) > most {
+                self.part.set(self.least.get().max(part));
+            }
         }
     }
 
     fn halve(&self) -> bool {
         let half = self.dialect.chunks.fitting(self.part.get() / 2);
-        let less = half < self.part.get() && self.part.get() > 1;
+        let less = half < self.part.get() && half >= self.least.get();
         if less {
             self.part.set(half);
         }

@@ -122,6 +122,35 @@ fn a_piece_that_is_too_large_is_halved_and_the_chunk_is_not() {
     assert_eq!(hopeless.run().unwrap_err().status, Some(413));
 }
 
+/// The part of a form upload by `dialect`, of a file of `length` bytes, begun at `rate` over `connections`.
+fn part_at(dialect: &str, length: u64, rate: u64, connections: Option<u32>) -> u64 {
+    use crate::remote::{Destination, Manner, Remotes, dialect};
+    let text = dialect::library::text(dialect).unwrap().into();
+    let given = dialect::Given { name: dialect.into(), text, embedded: true };
+    let manner = Manner { dialect: Some(given), ..Manner::default() };
+    let url: url::Url = "http://127.0.0.1:9/up/f".parse().unwrap();
+    let destination = Destination { base: url.join(".").ok(), url, access: Default::default() };
+    let remotes = Remotes::new(Rc::new(crate::net::Net::new(Default::default())), manner);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let remote = runtime.block_on(remotes.choose(destination, None)).unwrap();
+    remote.expect(length);
+    begin::fit(&*remote, None, Some(rate), connections);
+    remote.terms().uniform.unwrap()
+}
+
+#[test]
+fn parts_that_count_whole_are_begun_so_small_that_they_take_no_ten_seconds() {
+    let mib = 1 << 20;
+    assert_eq!(part_at("check-file", 100 * mib, mib, None), 5 * mib, "the page's own size takes five seconds");
+    assert_eq!(part_at("check-file", 100 * mib, mib / 4, None), 5 * mib / 2);
+    assert_eq!(part_at("check-file", 100 * mib, mib / 4, Some(8)), 5 * mib / 2, "it takes one at a time");
+    assert_eq!(part_at("resumable", 100 * mib, mib / 16, None), mib / 2);
+    assert_eq!(part_at("resumable", 100 * mib, mib / 4, Some(8)), mib / 2, "of those, some are under way at once");
+    assert!(part_at("check-file", 100 * mib, 1, None) >= 8 << 10, "a request costs more than is saved");
+    let many = 9999 * mib;
+    assert_eq!(part_at("resumable", many, mib / 16, None), mib, "with smaller ones there would be too many");
+}
+
 #[test]
 fn a_lost_upload_is_begun_anew_and_that_is_said() {
     let world = World::new(500_000, Shape::Set).tricks([(6, Trick::Forget)]);
