@@ -129,7 +129,7 @@ pub fn rclone(world: &World) -> Option<Shelf> {
 }
 
 /// nginx's dav module, which does not speak WebDAV beyond `PUT` and its like.
-fn nginx(world: &World) -> Option<Shelf> {
+pub fn nginx(world: &World) -> Option<Shelf> {
     let nginx = Nginx::taking(world)?;
     let root = nginx.file("dav");
     std::fs::create_dir_all(&root).unwrap();

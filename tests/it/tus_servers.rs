@@ -30,7 +30,7 @@ pub struct Tus {
     pub server: Option<Server>,
     _own: Option<Receiver>,
     name: &'static str,
-    endpoint: String,
+    pub endpoint: String,
     stored: Stored,
     /// The protocol, where it has to be named because the server has a better one.
     protocol: &'static str,
