@@ -45,6 +45,14 @@ pub struct Row {
     pub modified: SystemTime,
 }
 
+/// The lines of a listing.
+pub struct Rows {
+    /// In their order.
+    pub rows: Vec<Row>,
+    /// Whether there are more names than are shown.
+    pub cut: bool,
+}
+
 /// What stands under the name an upload is meant for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
@@ -79,7 +87,11 @@ impl Root {
         if parts.is_empty() {
             return Some(Found::Folder(self.dir.try_clone().ok()?));
         }
-        let path: PathBuf = parts.iter().collect();
+        // What a link inside leads to is as hidden as it is itself.
+        let path = self.dir.canonicalize(parts.iter().collect::<PathBuf>()).ok()?;
+        if path.iter().any(hidden) {
+            return None;
+        }
         let mut options = OpenOptions::new();
         // A FIFO must not hold the server up until somebody writes to it.
         options.read(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
@@ -126,11 +138,17 @@ impl Root {
 }
 
 /// The rows of a folder: folders first, then by name; what is hidden is left out.
-pub fn rows(folder: &Dir) -> std::io::Result<Vec<Row>> {
+pub fn rows(folder: &Dir) -> std::io::Result<Rows> {
     let mut rows = Vec::new();
-    for entry in folder.entries()?.take(MAX_ROWS) {
+    let mut entries = folder.entries()?;
+    for entry in entries.by_ref().take(MAX_ROWS) {
         let entry = entry?;
         let name = entry.file_name();
+        if entry.file_type()?.is_symlink()
+            && folder.canonicalize(Path::new(&name)).is_ok_and(|to| to.iter().any(hidden))
+        {
+            continue;
+        }
         // Through the capability: a link that leads out is not shown as what it leads to.
         let Ok(meta) = folder.metadata(Path::new(&name)) else { continue };
         if hidden(&name) || !(meta.is_file() || meta.is_dir()) {
@@ -140,7 +158,7 @@ pub fn rows(folder: &Dir) -> std::io::Result<Vec<Row>> {
         rows.push(Row { name, folder: meta.is_dir(), size: meta.len(), modified });
     }
     rows.sort_by(|a, b| b.folder.cmp(&a.folder).then_with(|| a.name.cmp(&b.name)));
-    Ok(rows)
+    Ok(Rows { rows, cut: entries.next().is_some() })
 }
 
 /// Whether a part names what is never served: our own folder, and unfinished files with their records.
@@ -209,6 +227,9 @@ mod tests {
         link("../secret/s", "out.txt");
         link("sub", "in");
         link("loop", "loop");
+        link(".onward", "private");
+        link("../.onward", "sub/private");
+        link("f.partial", "unfinished");
         assert!(std::process::Command::new("mkfifo").arg(inner.join("fifo")).status().unwrap().success());
         let root = Root::open(&inner).unwrap();
         let find = |path: &str| root.find(&path_parts(path).unwrap().0).is_some();
@@ -224,6 +245,10 @@ mod tests {
             "loop",
             "fifo",
             "none",
+            "private",
+            "private/uploads/u",
+            "sub/private/uploads/u",
+            "unfinished",
             ".onward",
             ".onward/uploads/u",
             ".ONWARD",
@@ -235,7 +260,7 @@ mod tests {
             assert!(!find(bad), "{bad}");
         }
         let Some(Found::Folder(top)) = root.find(&[]) else { panic!() };
-        let names: Vec<_> = rows(&top).unwrap().into_iter().map(|row| row.name).collect();
+        let names: Vec<_> = rows(&top).unwrap().rows.into_iter().map(|row| row.name).collect();
         assert_eq!(names, ["in", "sub", "f"]);
         // Writing follows no link, not even an inner one.
         assert!(root.folder_of(&["out", "x"], true).is_err() && root.folder_of(&["in", "x"], true).is_err());
@@ -245,5 +270,20 @@ mod tests {
         assert_eq!(root.taken(&["sub"]).unwrap(), Taken::Other);
         assert_eq!(root.taken(&["loop"]).unwrap(), Taken::Other);
         assert_eq!(root.taken(&["nowhere", "x"]).unwrap(), Taken::Free);
+    }
+
+    #[test]
+    fn a_listing_that_is_cut_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let Some(Found::Folder(top)) = root.find(&[]) else { panic!() };
+        for n in 0..MAX_ROWS {
+            std::os::unix::fs::symlink(".", dir.path().join(format!("f{n}"))).unwrap();
+        }
+        let all = rows(&top).unwrap();
+        assert_eq!((all.rows.len(), all.cut), (MAX_ROWS, false));
+        disk::replace(&dir.path().join("one-more"), b"", false).unwrap();
+        let some = rows(&top).unwrap();
+        assert_eq!((some.rows.len(), some.cut), (MAX_ROWS, true));
     }
 }
