@@ -8,6 +8,7 @@ use crate::fault::Fault;
 use crate::record::{Kind, Record};
 use crate::report::{self, NO_FILE, Row};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 /// Lists what is unfinished.
@@ -29,18 +30,26 @@ pub fn run(settings: &Status, observer: &dyn Observer) -> Result<(), Fault> {
 }
 
 fn row(one: &Unfinished, now: SystemTime) -> Row {
-    let file = disk::shown(&one.file());
+    let file = disk::shown(&name(one));
     let Some(record) = one.record() else {
         return Row { file, state: one.problem().unwrap_or_default().to_string(), ..Row::default() };
     };
     Row {
-        file: if record.kind == Kind::Receive { record.file.clone() } else { file },
+        file,
         way: way(record.kind),
         done: record.held(disk::boot_id()).len(),
         total: record.length,
         age: Some(age(record, now)),
         state: state(one, record),
         remote: record.url.clone(),
+    }
+}
+
+/// The file; of one that is received the name it is to have, for on the disk it has that of its secret URL.
+fn name(one: &Unfinished) -> PathBuf {
+    match one.record() {
+        Some(record) if record.kind == Kind::Receive => PathBuf::from(&record.file),
+        _ => one.file().to_path_buf(),
     }
 }
 
@@ -78,7 +87,7 @@ fn object(one: &Unfinished, now: SystemTime) -> Value {
     });
     json!({
         "v": 1,
-        "file": one.file().to_string_lossy(),
+        "file": name(one).to_string_lossy(),
         "record": one.sidecar.to_string_lossy(),
         "direction": record.map(|record| way(record.kind)),
         "remote": record.map(|record| &record.url),

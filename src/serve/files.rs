@@ -10,7 +10,7 @@ use crate::wire::range::{self, Asked, Current, Outcome};
 use crate::wire::{media_type, percent};
 use cap_std::fs::Dir;
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, DATE, ETAG, HeaderName,
     LAST_MODIFIED, LOCATION, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
@@ -98,7 +98,10 @@ fn described(mut reply: Reply, now: &Current) -> Reply {
     field(&mut reply, ACCEPT_RANGES, "bytes");
     field(&mut reply, ETAG, &now.etag);
     if now.modified >= SystemTime::UNIX_EPOCH {
-        field(&mut reply, LAST_MODIFIED, &httpdate::fmt_http_date(now.modified));
+        // A time to come is replaced by the reply's own, which both fields then have from one clock (section 8.8.2.1).
+        let clock = SystemTime::now();
+        field(&mut reply, DATE, &httpdate::fmt_http_date(clock));
+        field(&mut reply, LAST_MODIFIED, &httpdate::fmt_http_date(now.modified.min(clock)));
     }
     field(&mut reply, CACHE_CONTROL, "no-cache");
     // An uploaded page must not act in the name of whoever looks at it.

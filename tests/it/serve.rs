@@ -55,6 +55,11 @@ fn files_with_ranges_and_conditions() {
     ask(&format!("\nIf-Match: {etag}")).is(200);
     ask("\nIf-Match: \"other\"").refuses(412, "precondition");
     ask("\nIf-Unmodified-Since: Tue, 14 Nov 2023 22:13:20 GMT").refuses(412, "precondition");
+    // What is said to change tomorrow has changed by now.
+    let ahead = std::time::SystemTime::now() + Duration::from_secs(86_400);
+    std::fs::File::options().write(true).open(server.path("a b.txt")).unwrap().set_modified(ahead).unwrap();
+    let early = talk.ask("HEAD /a%20b.txt", b"");
+    assert!(early.is(200).field("date").is_some() && early.field("last-modified") == early.field("date"));
     assert_eq!(talk.get("/empty").is(200).field("content-length"), Some("0"));
     assert_eq!(talk.ask("GET /empty\nRange: bytes=0-", b"").is(200).body, b"");
     talk.get("/none").refuses(404, "not-found");

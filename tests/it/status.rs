@@ -254,6 +254,12 @@ fn an_upload_is_listed_resumed_and_cancelled() {
     let received = world.onward(["status"]).arg(world.beside("served")).run();
     let listed = String::from_utf8_lossy(&received.exits(0).stdout).matches(" receive ").count();
     assert_eq!(listed, 3, "{}", received.story());
+    let received = world.onward(["status", "--json"]).arg(world.beside("served")).run();
+    let lines = String::from_utf8_lossy(&received.stdout).into_owned();
+    let mut names: Vec<Value> =
+        lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["file"].clone()).collect();
+    names.sort_by_key(Value::to_string);
+    assert_eq!(names, ["one", "three", "two"]);
     world.onward(["resume"]).arg(world.beside("served")).run().exits(0).says("they go on with it");
     let status = world.onward(["status", "--json", "src"]).run();
     let remotes: Vec<Value> = String::from_utf8_lossy(&status.stdout)
