@@ -207,6 +207,8 @@ async fn speak_one(site: Arc<Site>, stream: impl AsyncRead + AsyncWrite + Unpin 
     let service = service_fn(move |request| answer(site.clone(), request, Some(interim.clone())));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        // Who has said all may still listen.
+        .half_close(true)
         .header_read_timeout(HEAD_LIMIT)
         .max_headers(MAX_FIELDS)
         .max_header_size(MAX_HEAD)

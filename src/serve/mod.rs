@@ -24,14 +24,15 @@ mod upload;
 use crate::disk;
 use crate::event::{Event, Observer};
 use crate::fault::{Fault, Kind};
-use crate::wire::handshake::{Id, Place, Reason};
+use crate::wire::handshake::{Id, Place, Problem, Reason};
 use crate::wire::names;
 use crate::wire::tus::{METHOD_OVERRIDE, RESUMABLE};
 use connection::Inbound;
 use door::Door;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, VARY,
+    ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CONTENT_ENCODING,
+    TRANSFER_ENCODING, VARY,
 };
 use http::request::Parts;
 use http::{Method, StatusCode};
@@ -278,6 +279,7 @@ impl Site {
             return Ok(reply);
         }
         let domain = self.door.enter(request)?;
+        as_it_is(request)?;
         match self.route(request, &domain) {
             Route::Discover => Ok(handshake::discover(self)),
             Route::Begin(folder) => handshake::begin(self, &domain, folder, inbound).await,
@@ -326,7 +328,24 @@ impl Site {
             Method::POST | Method::PUT if !tus_said && ietf::is_meant(&request.headers) => Route::IetfCreation(path),
             Method::POST if tus::is_meant(&request.headers) => Route::TusCreation(path),
             Method::POST => Route::Begin(path),
-            _ => Route::Not(METHODS),
+            _ => Route::Not(self.tree_methods()),
+        }
+    }
+
+    /// What the tree understands without a protocol's fields.
+    fn tree_methods(&self) -> &'static str {
+        match (self.rules.read_only, self.rules.upload_only) {
+            (true, _) => "GET, HEAD, OPTIONS",
+            (_, true) => "POST, OPTIONS",
+            _ => "GET, HEAD, POST, OPTIONS",
+        }
+    }
+
+    /// What is understood somewhere.
+    fn methods(&self) -> &'static str {
+        match self.rules.read_only {
+            true => self.tree_methods(),
+            false => METHODS,
         }
     }
 
@@ -350,10 +369,14 @@ impl Site {
                 None => {}
             }
         }
+        if upload.is_none() {
+            // Whatever the method: that it does not fit would say that something is there.
+            return Route::Upload(id, place);
+        }
         let methods = match place {
-            Place::Upload => "GET, DELETE, OPTIONS",
+            Place::Upload => "GET, HEAD, DELETE, OPTIONS",
             Place::Chunk(_) => "PUT, OPTIONS",
-            Place::Digests => "GET, OPTIONS",
+            Place::Digests => "GET, HEAD, OPTIONS",
             Place::Identity | Place::Complete => "POST, OPTIONS",
         };
         match methods.split(", ").any(|known| known == request.method.as_str()) {
@@ -361,6 +384,25 @@ impl Site {
             false => Route::Not(methods),
         }
     }
+}
+
+/// Refuses a body that is encoded: its bytes are taken for the file's.
+fn as_it_is(request: &Parts) -> Result<(), Box<Reply>> {
+    let encoded = |name, plain: &str| {
+        let lines = request.headers.get_all(name).iter();
+        let mut codings = lines.flat_map(|line| line.to_str().unwrap_or("?").split(',')).map(str::trim);
+        codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(plain))
+    };
+    let (status, detail) = match (encoded(CONTENT_ENCODING, "identity"), encoded(TRANSFER_ENCODING, "chunked")) {
+        (false, false) => return Ok(()),
+        (true, _) => (415, "bytes are sent as they are, without a Content-Encoding"),
+        (_, true) => (501, "of the transfer codings only chunked is known"),
+    };
+    let mut reply = reply::problem(&Problem { status, ..Problem::new(Reason::BadRequest, detail) });
+    if status == 415 {
+        field(&mut reply, ACCEPT_ENCODING, "identity");
+    }
+    Err(Box::new(reply))
 }
 
 /// The method of a request, or the one its `POST` stands for where proxies let no other through.

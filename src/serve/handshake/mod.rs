@@ -57,7 +57,7 @@ fn problem<T>(reason: Reason, detail: impl Into<String>) -> Outcome<T> {
 /// *discover*: which protocol this is, and its limits.
 pub fn discover(site: &Site) -> Reply {
     let mut reply = reply::empty(StatusCode::NO_CONTENT);
-    field(&mut reply, ALLOW, super::METHODS);
+    field(&mut reply, ALLOW, site.methods());
     if !site.rules.read_only {
         tus::announce(site, &mut reply);
         ietf::announce(site, &mut reply);

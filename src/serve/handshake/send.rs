@@ -12,7 +12,7 @@ use crate::serve::upload::{ChunkTurn, Phase, Upload};
 use crate::wire::content_range::ContentRange;
 use crate::wire::handshake::{CONTENT_DIGEST, DIGESTS, Digests, Problem, REPLACE, Reason};
 use http::StatusCode;
-use http::header::{CONTENT_ENCODING, CONTENT_RANGE};
+use http::header::CONTENT_RANGE;
 use http::request::Parts;
 use std::sync::Arc;
 
@@ -36,9 +36,6 @@ impl Handler<'_> {
                 Reason::BadRequest,
                 format!("{} bytes were announced for a piece of {}", inbound.announced().unwrap_or(0), range.len()),
             );
-        }
-        if request.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding.as_bytes() != b"identity") {
-            return problem(Reason::BadRequest, "pieces are sent as they are, without a Content-Encoding");
         }
         let digests = piece_digests(request)?;
         if self.store.root.free_space() < self.site.rules.min_free {

@@ -85,15 +85,15 @@ fn methods_and_places() {
     let upload = server.begin("f", 3, 3, json!({})).is(201).upload();
     let mut talk = server.talk();
     for (head, allow) in [
-        (format!("POST {upload}"), "GET, DELETE, OPTIONS"),
-        (format!("PUT {upload}"), "GET, DELETE, OPTIONS"),
+        (format!("POST {upload}"), "GET, HEAD, DELETE, OPTIONS"),
+        (format!("PUT {upload}"), "GET, HEAD, DELETE, OPTIONS"),
         (format!("GET {upload}/0"), "PUT, OPTIONS"),
         (format!("GET {upload}/complete"), "POST, OPTIONS"),
         (format!("PUT {upload}/identity"), "POST, OPTIONS"),
-        (format!("POST {upload}/digests"), "GET, OPTIONS"),
-        ("PUT /f".to_string(), "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
-        ("DELETE /f".to_string(), "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
-        ("PATCH /f".to_string(), "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+        (format!("POST {upload}/digests"), "GET, HEAD, OPTIONS"),
+        ("PUT /f".to_string(), "GET, HEAD, POST, OPTIONS"),
+        ("DELETE /f".to_string(), "GET, HEAD, POST, OPTIONS"),
+        ("PATCH /f".to_string(), "GET, HEAD, POST, OPTIONS"),
     ] {
         assert_eq!(talk.ask(&head, b"").refuses(405, "method").field("allow"), Some(allow), "{head}");
     }
@@ -103,7 +103,26 @@ fn methods_and_places() {
     for tail in ["/x", "/0/", "/0/1", "/-1", "x"] {
         talk.get(&format!("{upload}{tail}")).refuses(404, "not-found");
     }
-    talk.get(&format!("/.onward/uploads/{}", "0".repeat(32))).refuses(404, "unknown-upload");
+    assert_eq!(
+        talk.ask(&format!("HEAD {upload}"), b"").is(200).field("content-length"),
+        talk.get(&upload).field("content-length")
+    );
+    // Where nothing is, no method fits, and none is said to fit.
+    let nobody = format!("/.onward/uploads/{}", "0".repeat(32));
+    for head in ["GET", "PUT", "PATCH", "POST", "DELETE"].map(|method| format!("{method} {nobody}")) {
+        talk.ask(&head, b"").refuses(404, "unknown-upload");
+    }
+    talk.ask(&format!("HEAD {nobody}"), b"").is(404);
+    talk.ask(&format!("GET {nobody}/complete"), b"").refuses(404, "unknown-upload");
+    drop(server);
+    for (flag, head, allow, everywhere) in [
+        ("--read-only", "DELETE /f", "GET, HEAD, OPTIONS", "GET, HEAD, OPTIONS"),
+        ("--upload-only", "DELETE /f", "POST, OPTIONS", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+    ] {
+        let server = Receiver::setup(&world).args([flag]).start();
+        assert_eq!(server.ask(head).refuses(405, "method").field("allow"), Some(allow));
+        assert_eq!(server.ask("OPTIONS /").is(204).field("allow"), Some(everywhere));
+    }
 }
 
 #[test]

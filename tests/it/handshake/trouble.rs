@@ -235,12 +235,40 @@ fn the_time_of_the_source_is_kept() {
 }
 
 #[test]
-fn an_encoded_piece_is_refused() {
+fn an_encoded_body_is_refused() {
     let world = World::new();
     let server = Receiver::start(&world);
     let upload = server.begin("f", 3, 3, json!({})).is(201).upload();
     let head = format!("PUT {upload}/0\nContent-Encoding: gzip\nContent-Digest: {}", crc_field(b"abc"));
-    server.talk().ask(&head, b"abc").refuses(400, "bad-request");
+    let refused = server.talk().ask(&head, b"abc");
+    assert_eq!(refused.refuses(415, "bad-request").field("accept-encoding"), Some("identity"));
+    // By whatever protocol, and whatever the coding is of.
+    let tus = "Tus-Resumable: 1.0.0\nUpload-Length: 3\nContent-Type: application/offset+octet-stream";
+    for start in ["POST /\nUpload-Complete: ?1", "PUT /g\nUpload-Complete: ?1", &format!("POST /\n{tus}")] {
+        for coding in ["gzip", "identity, br"] {
+            let head = format!("{start}\nContent-Encoding: {coding}");
+            server.talk().ask(&head, b"abc").refuses(415, "bad-request");
+        }
+        let head = format!("{start}\nTransfer-Encoding: gzip, chunked");
+        server.talk().ask(&head, b"3\r\nabc\r\n0\r\n\r\n").refuses(501, "bad-request");
+    }
+    let plain = format!("PUT {upload}/0\nContent-Encoding: identity\nContent-Digest: {}", crc_field(b"abc"));
+    server.talk().ask(&plain, b"abc").is(204);
+    assert_eq!(tree(&server.root).into_iter().filter(|name| !name.starts_with(".onward")).count(), 0);
+}
+
+/// Who has sent all and says so still hears what became of it.
+#[test]
+fn a_client_that_only_listens_is_answered() {
+    let world = World::new();
+    let server = Receiver::start(&world);
+    let upload = server.begin("f", 3, 3, json!({})).is(201).upload();
+    let mut talk = server.talk();
+    talk.send(&format!("PUT {upload}/0\nContent-Digest: {}", crc_field(b"abc")), b"abc");
+    talk.shut();
+    talk.answer(false).is(204);
+    assert!(talk.is_closed());
+    server.talk().complete(&upload, b"abc").is(201);
 }
 
 /// Clients that vanish in the middle of anything leave nothing behind that is in anybody's way.
