@@ -213,6 +213,8 @@ impl Work<'_> {
             true => self.upload.facts().if_exists,
             false => IfExists::Fail,
         };
+        let versioned = self.upload.head.line.as_ref().is_some_and(|line| line.replaces.is_some());
+        let _turn = self.store.naming_turn(versioned).await;
         let (store, upload, data) = (self.store.clone(), self.upload.clone(), self.file.place().data.clone());
         let (parts, known) = (target.to_vec(), digests.clone());
         let made = tokio::task::spawn_blocking(move || prepare(&store, &upload, &data, &parts, known, if_exists)).await;
@@ -309,6 +311,11 @@ fn prepare(
 ) -> Outcome<(Spot, Receipt)> {
     let parts = texts(target);
     let trouble = |fault: Fault| store.trouble(&fault);
+    let version = upload.head.line.as_ref().and_then(|line| line.replaces.as_ref());
+    if version.is_some_and(|version| store.root.version(&parts).is_none_or(|now| now.etag != *version)) {
+        let problem = Problem::new(Reason::Precondition, "the file is no longer the version that was to be replaced");
+        return Err(Box::new(problem.hint("look at the file, and send it anew if it is still to be replaced")));
+    }
     match store.root.taken(&parts).map_err(trouble)? {
         Taken::File(_) if if_exists == IfExists::Replace => {}
         Taken::Free => {}

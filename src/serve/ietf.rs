@@ -3,18 +3,18 @@
 //! what an upload is and how it grows in `growing`.
 
 use super::Site;
+use super::check;
 use super::connection::{Cut, Inbound};
 use super::growing::{Append, Expect, Growing, Outcome, Stopped, Wish, problem};
 use super::handshake::folder_name;
 use super::reply::{self, Answer, Reply, field, retry_after};
 use super::upload::{Line, Protocol, Upload};
-use crate::wire::handshake::{Id, PROBLEM_JSON, Problem, Reason};
+use crate::digest::Digest;
+use crate::wire::handshake::{Digests, Id, PROBLEM_JSON, Problem, Reason};
 use crate::wire::rufh::{self, INTEROP, Interop, LENGTH, LIMIT, Limits, OFFSET, PARTIAL_UPLOAD};
 use crate::wire::tus::{METADATA, Metadata};
-use crate::wire::{digest_fields, disposition, filename, percent};
-use http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LOCATION, CONTENT_TYPE, HeaderName, IF_NONE_MATCH, LOCATION,
-};
+use crate::wire::{digest_fields, disposition, filename, percent, range};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LOCATION, CONTENT_TYPE, HeaderName, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use std::sync::Arc;
@@ -24,6 +24,8 @@ use std::time::{Duration, SystemTime};
 const SPOKEN: std::ops::RangeInclusive<u8> = 3..=10;
 /// What a request without a number speaks: the newest draft, or the standard that will come of it.
 const NEWEST: Interop = Interop(10);
+/// What an upload knows.
+const METHODS: &str = "GET, HEAD, PATCH, DELETE, OPTIONS";
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// What is said to `OPTIONS`.
@@ -58,13 +60,13 @@ pub async fn answer(site: &Site, domain: &str, id: &Id, request: &Parts, inbound
         let _use = upload.in_use();
         let handler = Handler { growing, draft };
         match request.method {
-            Method::HEAD => handler.head(&upload, request).await,
+            Method::HEAD | Method::GET => handler.head(&upload, request).await,
             Method::PATCH => handler.patch(&upload, request, inbound).await,
             Method::DELETE => {
                 bare(&request.headers)?;
                 handler.growing.give_up(&upload).await.map(|()| reply::empty(StatusCode::NO_CONTENT))
             }
-            _ => problem(Reason::Method, "an upload knows HEAD, PATCH and DELETE"),
+            _ => problem(Reason::Method, format!("an upload knows {METHODS}")),
         }
     };
     answered.await.map_err(refused)
@@ -78,6 +80,7 @@ fn refused(mut problem: Box<Problem>) -> Box<Reply> {
     match problem.reason() {
         Some(Reason::TooMany) => retry_after(&mut reply, Duration::from_secs(60)),
         Some(Reason::Busy | Reason::Unavailable) => retry_after(&mut reply, Duration::from_secs(1)),
+        Some(Reason::Method) => field(&mut reply, ALLOW, METHODS),
         _ => {}
     }
     Box::new(reply)
@@ -100,6 +103,16 @@ fn bare(headers: &HeaderMap) -> Outcome<()> {
     }
 }
 
+/// Where a file is to be.
+struct Target {
+    folder: String,
+    name: String,
+    /// Whether it may take the place of another file.
+    replace: bool,
+    /// Of which version alone, by its entity tag.
+    version: Option<String>,
+}
+
 struct Handler<'a> {
     growing: Growing<'a>,
     draft: Interop,
@@ -111,7 +124,7 @@ impl Handler<'_> {
         let Some(last) = rufh::complete(headers).or((self.draft.0 < 5).then_some(true)) else {
             return problem(Reason::BadRequest, "Upload-Complete: ?1 or ?0 is needed");
         };
-        let (folder, name, replace) = target(path, request)?;
+        let Target { folder, name, replace, version } = self.target(path, request)?;
         let ends = inbound.announced().filter(|_| last);
         let length = rufh::length(headers).or(ends);
         if let (Some(told), Some(ends)) = (length, ends)
@@ -120,7 +133,8 @@ impl Handler<'_> {
             return Ok(self.inconsistent(format!("Upload-Length is {told}, the complete content has {ends} bytes")));
         }
         let expect = expected(headers)?;
-        let line = Line { protocol: Protocol::Ietf, metadata: String::new(), concat: None };
+        let digests = Digests(digests(headers, "repr-digest")?);
+        let line = Line { replaces: version, digests, ..Line::new(Protocol::Ietf) };
         let upload = self.growing.create(Wish { folder, name, length, replace, line }).await?;
         let _use = upload.in_use();
         if headers.contains_key(INTEROP) && inbound.announced() != Some(0) {
@@ -130,6 +144,32 @@ impl Handler<'_> {
         let mut reply = self.brought(&upload, brought, last, StatusCode::CREATED).await;
         field(&mut reply, LOCATION, &self.growing.path(&upload));
         Ok(reply)
+    }
+
+    /// Where the file is to be, and what it may take the place of.
+    fn target(&self, path: &str, request: &Parts) -> Outcome<Target> {
+        let bad = || Box::new(Problem::new(Reason::BadName, "files cannot be put there"));
+        if request.method != Method::PUT {
+            let (folder, name) = (folder_name(path).ok_or_else(bad)?, told_name(&request.headers));
+            return Ok(Target { folder, name, replace: false, version: None });
+        }
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let name = percent::decode(name.as_bytes()).and_then(|name| String::from_utf8(name).ok()).ok_or_else(bad)?;
+        if name.is_empty() || name.contains('/') || folder.ends_with('/') {
+            return Err(bad());
+        }
+        let folder = folder_name(folder).ok_or_else(bad)?;
+        let parts = check::parts_of(&folder, &name);
+        let now = self.growing.site.root.version(&parts.iter().map(String::as_str).collect::<Vec<_>>());
+        match range::may_put(&request.headers, now.as_ref()) {
+            None => Ok(Target { folder, name, replace: true, version: None }),
+            // What holds for this version, or for nothing, need not hold for what comes between.
+            Some(true) => {
+                let version = now.map(|now| now.etag);
+                Ok(Target { folder, name, replace: version.is_some(), version })
+            }
+            Some(false) => problem(Reason::Precondition, "what has this name is not what the request means"),
+        }
     }
 
     /// The interim reply that tells the upload's URL before its bytes are read.
@@ -289,21 +329,6 @@ fn add(reply: &mut Reply, name: &'static str, value: &str) {
     field(reply, HeaderName::from_static(name), value);
 }
 
-/// The folder and the name of the file to be, and whether it may take the place of another.
-fn target(path: &str, request: &Parts) -> Outcome<(String, String, bool)> {
-    let bad = || Box::new(Problem::new(Reason::BadName, "files cannot be put there"));
-    if request.method != Method::PUT {
-        return Ok((folder_name(path).ok_or_else(bad)?, told_name(&request.headers), false));
-    }
-    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let name = percent::decode(name.as_bytes()).and_then(|name| String::from_utf8(name).ok()).ok_or_else(bad)?;
-    if name.is_empty() || name.contains('/') || folder.ends_with('/') {
-        return Err(bad());
-    }
-    let only_new = request.headers.get(IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == b"*");
-    Ok((folder_name(folder).ok_or_else(bad)?, name, !only_new))
-}
-
 /// The name that the client tells beside the URL, made safe; one of our own when it tells none.
 fn told_name(headers: &HeaderMap) -> String {
     let disposed = headers.get(CONTENT_DISPOSITION).and_then(|value| disposition::file_name(value.as_bytes()));
@@ -315,11 +340,17 @@ fn told_name(headers: &HeaderMap) -> String {
     }
 }
 
-/// The digest that the bytes of a request must have.
+/// The digests that the bytes of a request must have.
 fn expected(headers: &HeaderMap) -> Outcome<Option<Expect>> {
-    let Some(value) = headers.get("content-digest") else { return Ok(None) };
-    match value.to_str().ok().and_then(digest_fields::read) {
-        Some(digests) => Ok(digests.into_iter().next().map(Expect::Head)),
-        None => problem(Reason::BadRequest, "Content-Digest cannot be read"),
+    let digests = digests(headers, "content-digest")?;
+    Ok((!digests.is_empty()).then_some(Expect::Head(digests)))
+}
+
+/// The digests in a field, by all algorithms known here.
+fn digests(headers: &HeaderMap, name: &str) -> Outcome<Vec<Digest>> {
+    let lines: Vec<&str> = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or("?")).collect();
+    match digest_fields::read(&lines.join(", ")) {
+        Some(digests) => Ok(digests),
+        None => problem(Reason::BadRequest, format!("{name} cannot be read")),
     }
 }

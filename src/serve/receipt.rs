@@ -112,7 +112,12 @@ mod tests {
                 layout: Layout::new(25, 10),
                 modified: None,
                 want: Vec::new(),
-                line: Some(Line { protocol: Protocol::Tus, metadata: "a YQ==".into(), concat: None }),
+                line: Some(Line {
+                    metadata: "a YQ==".into(),
+                    replaces: Some("\"a-1\"".into()),
+                    digests: digests.clone(),
+                    ..Line::new(Protocol::Tus)
+                }),
             },
             path: "a/b/c \"d\".iso".into(),
             digests,

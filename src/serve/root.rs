@@ -4,6 +4,7 @@
 
 use crate::disk;
 use crate::fault::{Fault, Kind};
+use crate::wire::range::Current;
 use crate::wire::{names, percent};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
@@ -101,6 +102,12 @@ impl Root {
             meta if meta.is_dir() => Some(Found::Folder(Dir::from_std_file(file))),
             _ => None,
         }
+    }
+
+    /// The version of the regular file that `parts` name.
+    pub fn version(&self, parts: &[&str]) -> Option<Current> {
+        let meta = self.file(parts)?.metadata().ok()?;
+        Some(Current { etag: etag(&meta), modified: meta.modified().unwrap_or(SystemTime::UNIX_EPOCH) })
     }
 
     /// Opens the regular file stored under a name given at upload.

@@ -25,7 +25,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 /// An upload without a byte is forgotten after this time.
 const EMPTY_LIMIT: Duration = Duration::from_secs(3600);
@@ -37,6 +37,8 @@ const LINE: &str = "line";
 pub const ENDED: &str = "ended";
 /// The mark in a record that the bytes are a part of a finished file.
 pub const JOINED: &str = "joined";
+/// So many files get their names at once.
+const NAMING: u32 = 64;
 /// A file nobody was at for so long is closed.
 const OPEN_LIMIT: Duration = Duration::from_secs(30);
 
@@ -54,6 +56,8 @@ pub struct Store {
     pub reading: Mutex<HashMap<String, watch::Receiver<Option<Option<Entry>>>>>,
     /// Held while this process serves the folder.
     _lock: File,
+    /// A place by each file that gets its name; all of them by one that replaces a certain version.
+    naming: Semaphore,
     observer: Arc<dyn Observer>,
     uploads: PathBuf,
     done: PathBuf,
@@ -77,8 +81,8 @@ impl Store {
         disk::create_dirs(&done)?;
         let known = Arc::new(Known::open(&dir)?);
         let checking = tokio::sync::Mutex::new(());
-        let (reading, shelf) = (Mutex::default(), Mutex::default());
-        let store = Self { root, known, rules, checking, reading, _lock: lock, observer, uploads, done, shelf };
+        let (reading, naming, shelf) = (Mutex::default(), Semaphore::new(NAMING as usize), Mutex::default());
+        let store = Self { root, known, rules, checking, reading, _lock: lock, naming, observer, uploads, done, shelf };
         store.load_receipts();
         store.load_uploads();
         Ok(store)
@@ -107,6 +111,12 @@ impl Store {
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The right to give a file its name; `alone`: nobody else may between a look at what has the name and the rename.
+    pub async fn naming_turn(&self, alone: bool) -> Option<SemaphorePermit<'_>> {
+        // `None` only once the semaphore is closed, which nobody does.
+        self.naming.acquire_many(if alone { NAMING } else { 1 }).await.ok()
     }
 
     /// Where the receipts lie.

@@ -14,12 +14,14 @@ use crate::wire::tus::{
     self, Abilities, BadChecksum, CHECKSUM, CHECKSUM_MISMATCH, CONCAT, CONTENT_TYPE, Concat, DEFER_LENGTH, EXPIRES,
     Extension, LENGTH, Length, METADATA, Metadata, OFFSET, RESUMABLE, VERSION, VERSIONS,
 };
-use http::header::{CACHE_CONTROL, HeaderName, LOCATION, TRAILER};
+use http::header::{ALLOW, CACHE_CONTROL, HeaderName, LOCATION, TRAILER};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What an upload knows.
+const METHODS: &str = "HEAD, PATCH, DELETE, OPTIONS";
 /// A file is joined from so many parts at most.
 const MAX_PARTS: usize = 1000;
 /// Fields that mean nothing when they are there twice.
@@ -75,7 +77,7 @@ pub async fn answer(
             Method::HEAD => handler.head(&upload).await,
             Method::PATCH => handler.patch(&upload, request, inbound).await,
             Method::DELETE => handler.growing.give_up(&upload).await.map(|()| reply::empty(StatusCode::NO_CONTENT)),
-            _ => problem(Reason::Method, "an upload knows HEAD, PATCH and DELETE"),
+            _ => problem(Reason::Method, format!("an upload knows {METHODS}")),
         }
     };
     answered.await.map(spoken).map_err(refused)
@@ -101,6 +103,7 @@ fn refused(mut problem: Box<Problem>) -> Box<Reply> {
         Some(Reason::TooMany) => retry_after(&mut reply, Duration::from_secs(60)),
         Some(Reason::Busy | Reason::Unavailable) => retry_after(&mut reply, Duration::from_secs(1)),
         Some(Reason::Precondition) => add(&mut reply, VERSIONS, VERSION),
+        Some(Reason::Method) => field(&mut reply, ALLOW, METHODS),
         _ => {}
     }
     Box::new(reply)
@@ -130,9 +133,9 @@ impl Handler<'_> {
         let metadata = metadata(headers)?;
         let concat = concat(headers)?;
         let line = Line {
-            protocol: Protocol::Tus,
             metadata: text(headers, METADATA)?.unwrap_or_default().trim().to_string(),
             concat: concat.as_ref().map(Concat::to_string),
+            ..Line::new(Protocol::Tus)
         };
         let name = name_of(&metadata);
         let replace = metadata.get("overwrite").is_some_and(|wish| matches!(wish, "" | "1" | "true"));
@@ -309,7 +312,7 @@ fn in_words(stopped: Stopped) -> (Option<u64>, Box<Problem>) {
             (Some(expected), with(Reason::Differs, 409, format!("the upload stands at {expected}")))
         }
         Stopped::Complete => (None, with(Reason::Forbidden, 403, "the upload is complete".into())),
-        Stopped::Length(why) => (None, with(Reason::TooLarge, 413, why)),
+        Stopped::Length(why) => (None, with(Reason::BadRequest, 400, why)),
         Stopped::Mismatch => {
             let text = "the bytes are not those of Upload-Checksum; none of them count";
             (None, Box::new(Problem::new(Reason::DigestMismatch, text)))
@@ -364,22 +367,20 @@ fn has_type(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case(CONTENT_TYPE)
 }
 
-/// The checksum that the bytes of a request must have, and where it is.
+/// Where the checksum that the bytes of a request must have is; trailers may come unannounced, for proxies drop `Trailer`.
 fn expected(headers: &HeaderMap) -> Outcome<Option<Expect>> {
     if headers.contains_key(CHECKSUM) {
-        return checksum(headers).map(|digest| Some(Expect::Head(digest)));
+        return Ok(checksum(headers)?.map(|digest| Expect::Head(vec![digest])));
     }
     let trailers = headers.get_all(TRAILER).iter().filter_map(|value| value.to_str().ok());
     let announced = trailers.flat_map(|line| line.split(',')).any(|name| name.trim().eq_ignore_ascii_case(CHECKSUM));
-    Ok(announced.then_some(Expect::Trailer(checksum)))
+    Ok(Some(Expect::Trailer { read: checksum, announced }))
 }
 
-fn checksum(headers: &HeaderMap) -> Outcome<Digest> {
-    let Some(value) = text(headers, CHECKSUM)? else {
-        return problem(Reason::BadRequest, "the Upload-Checksum that was announced did not come");
-    };
+fn checksum(headers: &HeaderMap) -> Outcome<Option<Digest>> {
+    let Some(value) = text(headers, CHECKSUM)? else { return Ok(None) };
     match tus::checksum(value) {
-        Ok(digest) => Ok(digest),
+        Ok(digest) => Ok(Some(digest)),
         Err(BadChecksum::Algorithm) => problem(Reason::BadRequest, "the algorithm of Upload-Checksum is unknown"),
         Err(BadChecksum::Form) => problem(Reason::BadRequest, "Upload-Checksum is not `algorithm base64`"),
     }

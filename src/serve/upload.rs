@@ -7,7 +7,7 @@ use crate::chunk::Layout;
 use crate::digest::{Algorithm, Digest};
 use crate::partial::{Follower, PartialFile};
 use crate::record::IfExists;
-use crate::wire::handshake::{Complete, Id, Problem, Reason};
+use crate::wire::handshake::{Complete, Digests, Id, Problem, Reason};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,9 +44,20 @@ pub struct Line {
     /// `partial`, or `final;` and the URLs of the parts (tus).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concat: Option<String>,
+    /// The entity tag of the one version of a finished file that it may replace, where the client said so (IETF).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
+    /// What the client says the whole is (IETF).
+    #[serde(default, skip_serializing_if = "Digests::is_empty")]
+    pub digests: Digests,
 }
 
 impl Line {
+    /// What every upload by this protocol has.
+    pub fn new(protocol: Protocol) -> Self {
+        Self { protocol, metadata: String::new(), concat: None, replaces: None, digests: Digests::default() }
+    }
+
     /// Whether it is a part of a file, which gets no name of its own.
     pub fn is_part(&self) -> bool {
         self.concat.as_deref() == Some("partial")

@@ -104,6 +104,19 @@ pub fn conditions(headers: &HeaderMap, now: &Current) -> Outcome {
     Outcome::Proceed
 }
 
+/// Whether the conditions of a request that puts a file where `now` is, or nothing, hold (RFC 9110, section 13.2.2;
+/// `If-Modified-Since` is for reading alone). `None`: it has none.
+pub fn may_put(headers: &HeaderMap, now: Option<&Current>) -> Option<bool> {
+    let named = |tags: &str, strong| now.is_some_and(|now| names(tags, &now.etag, strong));
+    let old = |date| now.is_none_or(|now| seconds(now.modified) <= seconds(date));
+    let meant = match joined(headers, IF_MATCH) {
+        Some(tags) => Some(named(&tags, true)),
+        None => date(headers, IF_UNMODIFIED_SINCE).map(old),
+    };
+    let other = joined(headers, IF_NONE_MATCH).map(|tags| !named(&tags, false));
+    (meant.is_some() || other.is_some()).then(|| meant != Some(false) && other != Some(false))
+}
+
 /// Which bytes a request asks for, its `If-Range` heard: when that names other content, all of them (section 13.1.5).
 /// `clock` is the time of the answer.
 pub fn asked(headers: &HeaderMap, now: &Current, length: u64, clock: SystemTime) -> Asked {

@@ -1,7 +1,8 @@
 //! `onward serve` and the IETF's resumable upload, in the drafts that clients speak, by raw requests.
 
-use crate::receiver::{Answer, Receiver, Talk, crc_field, tree};
+use crate::receiver::{Answer, Receiver, Talk, crc_field, field_of, hash, tree};
 use crate::world::{Content, World};
+use onward::digest::Algorithm;
 use serde_json::json;
 
 /// The interop numbers, with how each says that an upload is (not) complete.
@@ -242,10 +243,17 @@ fn requests_that_cannot_be() {
     for method in ["HEAD", "DELETE"] {
         talk.ask(&format!("{method} {upload}\nUpload-Offset: 0"), b"").is(400);
     }
-    talk.ask(&format!("GET {upload}"), b"").is(405);
+    assert_eq!(talk.ask(&format!("GET {upload}"), b"").is(204).field("upload-offset"), Some("0"));
+    let put = talk.ask(&format!("PUT {upload}"), b"");
+    assert_eq!(put.refuses(405, "method").field("allow"), Some("GET, HEAD, PATCH, DELETE, OPTIONS"));
     talk.ask(&format!("HEAD {upload}\nTus-Resumable: 1.0.0"), b"").is(204);
     let nobody = "/.onward/uploads/00000000000000000000000000000000";
     patch(&mut talk, nobody, 0, "Upload-Complete: ?1", b"x").refuses(404, "unknown-upload");
+    // The standard's clients tell no number.
+    for talk in [&mut talk, &mut server.talk()] {
+        talk.ask(&format!("HEAD {nobody}"), b"").is(404);
+        talk.ask(&format!("GET {nobody}"), b"").refuses(404, "unknown-upload");
+    }
     // The newest drafts want to be told; the older take silence for the end.
     let mut newest = self::talk(&server, 10);
     newest.ask(&format!("PATCH {upload}\n{TYPE}\nUpload-Offset: 0"), b"x").is(400);
@@ -288,6 +296,122 @@ fn digests_of_the_content() {
     assert_eq!(server.read("f"), b"abcdef");
 }
 
+/// One digest that fits says nothing of another that does not, in whatever order and on however many lines.
+#[test]
+fn every_digest_counts() {
+    let world = World::new();
+    let server = Receiver::start(&world);
+    let mut talk = talk(&server, 8);
+    let upload = create(&mut talk, "f");
+    let md5 = |of: &[u8]| field_of(hash(Algorithm::Md5, of));
+    let sha = |of: &[u8]| field_of(hash(Algorithm::Sha256, of));
+    let mut send = |digests: String| patch(&mut talk, &upload, 0, &format!("Upload-Complete: ?1\n{digests}"), b"abc");
+    for (one, other) in [(md5(b"abc"), sha(b"x")), (sha(b"x"), md5(b"abc")), (md5(b"x"), sha(b"abc"))] {
+        send(format!("Content-Digest: {one}, {other}")).refuses(422, "digest-mismatch");
+        send(format!("Content-Digest: {one}\nContent-Digest: {other}")).refuses(422, "digest-mismatch");
+    }
+    send("Content-Digest: md5=x".into()).refuses(400, "bad-request");
+    send(format!("Content-Digest: {}, {}", md5(b"abc"), sha(b"abc"))).is(204);
+    assert_eq!(server.read("f"), b"abc");
+}
+
+/// What the whole is said to be when it is created, it must be when it is complete, also after a restart.
+#[test]
+fn the_digest_of_the_whole() {
+    let world = World::new();
+    let mut server = Receiver::start(&world);
+    let fields = |name: &str, of: &[u8]| {
+        let told = [Algorithm::Sha512, Algorithm::Sha256].map(|algorithm| field_of(hash(algorithm, of)));
+        format!("{}\nRepr-Digest: {}, {}", named(name), told[0], told[1])
+    };
+    for (name, of) in [("right", b"abcdef"), ("wrong", b"abcdeg")] {
+        let mut talk = self::talk(&server, 8);
+        talk.ask(&format!("POST /\nUpload-Complete: ?1\n{}", fields(name, of)), b"abcdef").is(if name == "right" {
+            201
+        } else {
+            422
+        });
+        let head = format!("POST /\nUpload-Complete: ?0\n{}", fields(&format!("{name} later"), of));
+        let upload = location(talk.ask(&head, b"abc").is(201));
+        server.kill();
+        server = Receiver::start(&world);
+        let last = patch(&mut self::talk(&server, 8), &upload, 3, "Upload-Complete: ?1", b"def");
+        last.is(if name == "right" { 204 } else { 422 });
+        if name == "wrong" {
+            last.refuses(422, "suspect");
+        }
+    }
+    let files: Vec<String> = tree(&server.root).into_iter().filter(|name| !name.starts_with(".onward")).collect();
+    assert_eq!(files, ["right", "right later"]);
+    server.talk().ask(&format!("POST /\nUpload-Complete: ?1\nRepr-Digest: x\n{}", named("g")), b"").is(400);
+}
+
+/// Nobody overwrites what he has not seen when he says what he has seen.
+#[test]
+fn a_file_is_replaced_under_its_conditions() {
+    let world = World::new();
+    let server = Receiver::setup(&world).args(["--allow-overwrite"]).start();
+    let tag = || server.ask("HEAD /f").is(200).field("etag").unwrap().to_string();
+    let put = |path: &str, fields: &str, bytes: &[u8]| {
+        server.talk().ask(&format!("PUT {path}\nUpload-Complete: ?1\n{fields}"), bytes)
+    };
+    put("/f", "If-Match: *", b"new").refuses(412, "precondition");
+    put("/f", "If-None-Match: *", b"old").is(201);
+    let old = tag();
+    let past = "Tue, 14 Nov 2023 22:13:20 GMT";
+    for fields in [
+        "If-Match: \"nope\"".to_string(),
+        format!("If-Match: W/{old}"),
+        format!("If-None-Match: {old}"),
+        "If-None-Match: *".to_string(),
+        format!("If-Unmodified-Since: {past}"),
+    ] {
+        put("/f", &fields, b"new").refuses(412, "precondition");
+        assert_eq!(server.read("f"), b"old", "{fields}");
+    }
+    put("/f", &format!("If-Match: {old}\nIf-Modified-Since: Tue, 14 Nov 2090 22:13:20 GMT"), b"two").is(201);
+    assert_eq!(server.read("f"), b"two");
+    // The version is looked at again when the name is given, also by a server that was killed in between.
+    let mut talk = talk(&server, 8);
+    let mut slow = |path: &str, fields: &str| {
+        location(talk.ask(&format!("PUT {path}\nUpload-Complete: ?0\n{fields}"), b"a").is(201))
+    };
+    let late = slow("/f", &format!("If-Match: {}", tag()));
+    let fresh = slow("/g", "If-None-Match: *");
+    let in_time = slow("/h", "If-None-Match: \"x\"");
+    put("/f", "", b"three").is(201);
+    put("/g", "", b"first").is(201);
+    server.kill();
+    let server = Receiver::setup(&world).args(["--allow-overwrite"]).start();
+    let mut talk = self::talk(&server, 8);
+    patch(&mut talk, &late, 1, "Upload-Complete: ?1", b"b").refuses(412, "precondition");
+    talk.ask(&format!("HEAD {late}"), b"").is(412);
+    patch(&mut talk, &fresh, 1, "Upload-Complete: ?1", b"b").refuses(409, "name-taken");
+    patch(&mut talk, &in_time, 1, "Upload-Complete: ?1", b"b").is(204);
+    assert_eq!((server.read("f"), server.read("g")), (b"three".to_vec(), b"first".to_vec()));
+    assert_eq!(server.read("h"), b"ab");
+    talk.ask(&format!("DELETE {late}"), b"").is(204);
+}
+
+/// Of many who replace the same version one alone succeeds.
+#[test]
+fn one_of_many_replaces_a_version() {
+    let world = World::new();
+    let server = Receiver::setup(&world).args(["--allow-overwrite"]).start();
+    server.put("f", b"old");
+    let tag = server.ask("HEAD /f").field("etag").unwrap().to_string();
+    let put = |n: u8| server.talk().ask(&format!("PUT /f\nUpload-Complete: ?1\nIf-Match: {tag}"), &[n]).status;
+    let put = &put;
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..8).map(|n| scope.spawn(move || put(n))).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 412).count(), 7, "{statuses:?}");
+    let winner = statuses.iter().position(|status| *status == 201).unwrap();
+    assert_eq!(server.read("f"), [winner as u8]);
+}
+
 #[test]
 fn a_taken_name() {
     let world = World::new();
@@ -302,7 +426,7 @@ fn a_taken_name() {
     talk.ask(&format!("HEAD {two}"), b"").is(409);
     drop(server);
     let server = Receiver::setup(&world).args(["--allow-overwrite"]).start();
-    server.talk().ask("PUT /f\nUpload-Complete: ?1\nIf-None-Match: *", b"new").refuses(409, "exists");
+    server.talk().ask("PUT /f\nUpload-Complete: ?1\nIf-None-Match: *", b"new").refuses(412, "precondition");
     server.talk().ask("PUT /f\nUpload-Complete: ?1", b"new").is(201);
     assert_eq!((server.read("f"), server.read("g")), (b"new".to_vec(), b"one".to_vec()));
 }

@@ -4,11 +4,13 @@
 use super::super::connection::{Cut, Inbound};
 use super::super::upload::{ChunkTurn, NO_END, Phase, Upload};
 use super::{Growing, Outcome, behind, unknown};
+use crate::byteset::ByteSet;
 use crate::chunk::ByteRange;
 use crate::digest::{Digest, Hasher};
 use crate::fault::Fault;
 use crate::partial::{Draft, PartialFile, Writer};
 use crate::wire::handshake::{Problem, Reason};
+use http::HeaderMap;
 use std::sync::Arc;
 
 /// The disk's free space is looked at again after so many bytes of a file that never said how long it is.
@@ -31,12 +33,18 @@ pub struct Append {
     pub keep_cut: bool,
 }
 
-/// Where the checksum of a request is.
+/// Where the checksums of a request are.
 pub enum Expect {
-    /// In its head.
-    Head(Digest),
-    /// Behind its body, in the field that this reads.
-    Trailer(fn(&http::HeaderMap) -> Outcome<Digest>),
+    /// In its head: the bytes must fit all of them.
+    Head(Vec<Digest>),
+    /// Behind its body.
+    Trailer {
+        /// Reads it there; `None`: the field is not among the trailers.
+        read: fn(&HeaderMap) -> Outcome<Option<Digest>>,
+        /// Whether the head says that it will come. Where it does not, the bytes count as they come, and are taken back
+        /// should a checksum be there that they do not fit.
+        announced: bool,
+    },
 }
 
 /// Why a request brought less than it meant to.
@@ -73,17 +81,26 @@ enum Pen {
     /// What is written counts.
     Sure(Writer),
     /// It counts when it is accepted.
-    Draft(Box<Draft>, Option<Box<Hasher>>),
+    Draft(Box<Draft>, Vec<(Digest, Hasher)>),
 }
 
 impl Pen {
+    /// Who writes into `room` what has to be as `expect` says; `None`: somebody else does.
+    fn of(file: &PartialFile, room: ByteRange, expect: Option<&Expect>) -> Option<Self> {
+        let told = match expect {
+            None | Some(Expect::Trailer { announced: false, .. }) => return file.writer(room).map(Self::Sure),
+            Some(Expect::Trailer { .. }) => &[][..],
+            Some(Expect::Head(told)) => told,
+        };
+        let hashers = told.iter().map(|told| (told.clone(), Hasher::new(told.algorithm))).collect();
+        Some(Self::Draft(Box::new(file.draft(room)?), hashers))
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         match self {
             Self::Sure(writer) => writer.write(bytes),
-            Self::Draft(draft, hasher) => {
-                if let Some(hasher) = hasher {
-                    hasher.update(bytes);
-                }
+            Self::Draft(draft, hashers) => {
+                hashers.iter_mut().for_each(|(_, hasher)| hasher.update(bytes));
                 draft.write(bytes)
             }
         }
@@ -109,7 +126,7 @@ impl Growing<'_> {
             // Nothing to write, but a body that is there all the same is too long.
             true => match inbound.next().await {
                 Ok(None) => Ok(()),
-                Ok(Some(_)) => Err(Stopped::Length("the body goes past the length of the file".into())),
+                Ok(Some(_)) => Err(too_long(&file)),
                 Err(cut) => Err(Stopped::Cut(cut)),
             },
             false => self.take(&file, room, append, &turn, inbound).await,
@@ -184,13 +201,7 @@ impl Growing<'_> {
         turn: &ChunkTurn,
         inbound: &mut Inbound,
     ) -> Result<(), Stopped> {
-        let mut pen = match &append.expect {
-            None => Pen::Sure(file.writer(room).ok_or_else(busy)?),
-            Some(Expect::Head(digest)) => {
-                Pen::Draft(Box::new(file.draft(room).ok_or_else(busy)?), Some(Box::new(Hasher::new(digest.algorithm))))
-            }
-            Some(Expect::Trailer(_)) => Pen::Draft(Box::new(file.draft(room).ok_or_else(busy)?), None),
-        };
+        let mut pen = Pen::of(file, room, append.expect.as_ref()).ok_or_else(busy)?;
         let (mut at, mut look) = (room.start, room.start + LOOK_EVERY);
         // The byte that would make it complete waits for the end of a body that has not said how long it is.
         let (open_end, mut last) = (inbound.announced().is_none(), None);
@@ -212,7 +223,7 @@ impl Growing<'_> {
             };
             turn.beat();
             if bytes.len() as u64 > room.end - at || last.is_some() {
-                return Err(Stopped::Length("the body goes past the length of the file".into()));
+                return Err(too_long(file));
             }
             if at >= look {
                 look = at + LOOK_EVERY;
@@ -230,32 +241,55 @@ impl Growing<'_> {
         if let Some(end) = last {
             pen.write(&[end]).map_err(|fault| self.store.trouble(&fault))?;
         }
-        self.accept(file, ByteRange::new(room.start, at), pen, append.expect, inbound)
+        self.accept(file, ByteRange::new(room.start, at), pen, append.expect, inbound.trailers()).await
     }
 
-    /// The end of the body: a draft counts from now on, when it is what its checksum says.
-    fn accept(
+    /// The end of the body: what was written counts from now on when it is what its checksums say, else not any more.
+    async fn accept(
         &self,
         file: &PartialFile,
         written: ByteRange,
         pen: Pen,
         expect: Option<Expect>,
-        inbound: &Inbound,
+        trailers: &HeaderMap,
     ) -> Result<(), Stopped> {
-        let (draft, computed, told) = match (pen, expect) {
-            (Pen::Draft(draft, Some(hasher)), Some(Expect::Head(told))) => (draft, hasher.finish(), told),
-            (Pen::Draft(draft, None), Some(Expect::Trailer(read))) => {
-                let told = read(inbound.trailers())?;
-                let computed = digest_on_disk(file, written, &told).map_err(|fault| self.store.trouble(&fault))?;
-                (draft, computed, told)
+        match (pen, self.compare(file, written, expect, trailers)) {
+            (Pen::Draft(draft, hashers), Ok(())) => {
+                if hashers.into_iter().any(|(told, hasher)| hasher.finish() != told) {
+                    return Err(Stopped::Mismatch);
+                }
+                draft.accept();
+                Ok(())
             }
-            _ => return Ok(()),
-        };
-        match computed == told {
-            true => draft.accept(),
-            false => return Err(Stopped::Mismatch),
+            (Pen::Sure(writer), Err(stopped)) => {
+                drop(writer);
+                file.forget(&ByteSet::of(written)).await.map_err(|fault| self.store.trouble(&fault))?;
+                Err(stopped)
+            }
+            (_, compared) => compared,
         }
-        Ok(())
+    }
+
+    /// Holds what was written to the checksum behind the body, where one is.
+    fn compare(
+        &self,
+        file: &PartialFile,
+        written: ByteRange,
+        expect: Option<Expect>,
+        trailers: &HeaderMap,
+    ) -> Result<(), Stopped> {
+        let Some(Expect::Trailer { read, announced }) = expect else { return Ok(()) };
+        match read(trailers)? {
+            None if announced => {
+                let problem = Problem::new(Reason::BadRequest, "the checksum that was announced did not come");
+                Err(Stopped::Refused(Box::new(problem)))
+            }
+            None => Ok(()),
+            Some(told) => match digest_on_disk(file, written, &told).map_err(|fault| self.store.trouble(&fault))? {
+                computed if computed == told => Ok(()),
+                _ => Err(Stopped::Mismatch),
+            },
+        }
     }
 }
 
@@ -269,6 +303,14 @@ fn digest_on_disk(file: &PartialFile, range: ByteRange, like: &Digest) -> Result
         at += block.len() as u64;
     }
     Ok(hasher.finish())
+}
+
+/// The body goes past what there is room for.
+fn too_long(file: &PartialFile) -> Stopped {
+    match file.length() {
+        Some(_) => Stopped::Length("the body goes past the length of the file".into()),
+        None => Stopped::Refused(Box::new(Problem::new(Reason::TooLarge, "files may not be as long as this body"))),
+    }
 }
 
 fn busy() -> Stopped {

@@ -15,7 +15,7 @@ use crate::byteset::ByteSet;
 use crate::chunk::Layout;
 use crate::partial::PartialFile;
 use crate::record::IfExists;
-use crate::wire::handshake::{Digests, Id, Problem, Reason};
+use crate::wire::handshake::{Id, Problem, Reason};
 use crate::wire::names;
 use std::sync::Arc;
 use std::time::Duration;
@@ -172,7 +172,8 @@ impl<'a> Growing<'a> {
     /// Checks and publishes an upload whose bytes are all there; waits for the end of that. Asked again after a
     /// failure, it tries again.
     pub async fn finish(&self, upload: &Arc<Upload>) -> Outcome<()> {
-        let content = || Content::Sent { digests: Digests::default(), want: Vec::new(), follower: None };
+        let digests = upload.head.line.as_ref().map(|line| line.digests.clone()).unwrap_or_default();
+        let content = || Content::Sent { digests, want: Vec::new(), follower: None };
         let mut phase = upload.phase.lock().await;
         let file = self.store.file(upload, &mut phase).await?;
         let over = match (&*phase, file) {
