@@ -179,7 +179,8 @@ pub fn create_private(path: &Path) -> Result<Option<File>, Fault> {
     }
 }
 
-/// Opens the regular file `path` for reading and writing, following no symlink; `None` when there is none.
+/// Opens the file `path` of our own for reading and writing, following no symlink; `None` when there is none. One that
+/// somebody else has planted is refused: they could go on writing to it after it was checked. It gets mode 0600.
 pub fn open_existing(path: &Path) -> Result<Option<File>, Fault> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
     let file = match OpenOptions::new().read(true).write(true).custom_flags(flags).open(path) {
@@ -187,10 +188,22 @@ pub fn open_existing(path: &Path) -> Result<Option<File>, Fault> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(fault("open", path, &e)),
     };
-    match file.metadata().map_err(|e| fault("look at", path, &e))?.is_file() {
-        true => Ok(Some(file)),
-        false => Err(Fault::new(Kind::Local, format!("{} is in the way: it is not a regular file", shown(path)))),
+    let meta = file.metadata().map_err(|e| fault("look at", path, &e))?;
+    let doubt = match &meta {
+        meta if !meta.is_file() => "it is not a regular file",
+        meta if meta.uid() != rustix::process::geteuid().as_raw() => "it belongs to another user",
+        meta if meta.nlink() > 1 => "it has another name, too (a hard link)",
+        _ => "",
+    };
+    if !doubt.is_empty() {
+        return Err(Fault::new(Kind::Local, format!("{} is in the way: {doubt}", shown(path)))
+            .hint("look at it; move it away or remove it, then run the same command again"));
     }
+    if meta.mode() & 0o077 != 0 {
+        // A filesystem without modes refuses, and gives all files the same anyway.
+        let _ = file.set_permissions(std::fs::Permissions::from_mode(0o600));
+    }
+    Ok(Some(file))
 }
 
 /// Opens something that is not a regular file (`/dev/null`, a FIFO) for writing.

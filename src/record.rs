@@ -189,6 +189,8 @@ pub struct Record {
     pub prefix: BTreeMap<String, PrefixHash>,
     /// The mark that the final rename has begun.
     pub publishing: Option<Publishing>,
+    /// The inode of older data that is kept as `NAME.old.partial` until the new file is there (download).
+    pub parked: Option<u64>,
     /// What the upload protocol needs to find its session again; only that protocol's file reads it. May hold a
     /// session URL, which is a secret.
     pub session: toml::Table,
@@ -246,6 +248,8 @@ struct Text {
     done: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     stale: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parked: Option<u64>,
     updated: toml::value::Datetime,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     within: BTreeMap<String, String>,
@@ -331,6 +335,7 @@ impl Record {
             owner: None,
             prefix: BTreeMap::new(),
             publishing: None,
+            parked: None,
             session: toml::Table::new(),
             extra: toml::Table::new(),
         }
@@ -401,6 +406,7 @@ impl Record {
             identity: self.identity.as_ref().map(Digest::to_string),
             done: self.done.to_string(),
             stale: self.stale.to_string(),
+            parked: self.parked,
             updated: datetime(self.updated),
             within: within.into_iter().map(|(index, runs)| (index, runs.to_string())).collect(),
             sent: self.sent.map(|piece| SentText {
@@ -517,6 +523,7 @@ impl Text {
         record.prefix = self.prefix;
         record.stamp = self.stamp;
         record.publishing = self.publishing;
+        record.parked = self.parked;
         record.owner = self.owner;
         record.session = self.session;
         record.extra = self.extra;
@@ -598,6 +605,7 @@ mod tests {
         record.validator.etag = Some("\"5f3c-abc\"".into());
         record.checksum = Digest::parse("md5:25f9e794323b453885f5181f1b624d0b");
         record.identity = record.checksum.clone();
+        record.parked = Some(4711);
         record.session.insert("upload".into(), "https://example.org/u/1".into());
         record
     }

@@ -32,6 +32,7 @@
 mod draft;
 mod follow;
 pub mod ledger;
+mod parked;
 pub mod record_file;
 mod recorder;
 mod slot;
@@ -113,18 +114,6 @@ impl Place {
     fn remove_record(&self) -> Result<(), Fault> {
         disk::remove(&self.sidecar)?;
         disk::remove(&disk::with_suffix(&self.sidecar, disk::NEW_SUFFIX)).map(drop)
-    }
-
-    /// Where old data goes that a new start must not destroy yet. With a record beside it, it would be the data of
-    /// another download, of a file whose own name ends in `.old`.
-    fn parked(&self) -> PathBuf {
-        let name = self.data.file_name().unwrap_or_default().to_string_lossy();
-        let name = name.strip_suffix(DATA_SUFFIX).unwrap_or(&name);
-        let called = |ending: &str| self.data.with_file_name(format!("{name}{ending}{DATA_SUFFIX}"));
-        match disk::with_suffix(&called(".old"), ".toml").try_exists().unwrap_or(true) {
-            true => called(".parked"),
-            false => called(".old"),
-        }
     }
 }
 
@@ -427,11 +416,16 @@ impl Shared {
                 .hint("add --overwrite to replace it, or choose another name with -o")
                 .kept("all bytes are kept"));
         }
+        // Before the record goes: it alone says whose that is.
+        self.place.remove_parked(self.parked_inode())?;
         if had_sidecar {
             disk::remove(&self.place.sidecar)?;
         }
-        disk::remove(&self.place.parked())?;
         disk::stamp(&self.data).map_err(|e| disk::fault("look at", into.path(), &e))
+    }
+
+    fn parked_inode(&self) -> Option<u64> {
+        self.lock().record.parked
     }
 
     /// Syncs all that is written, here and now.
@@ -458,7 +452,9 @@ impl Shared {
             state.ledger.held().is_empty() && state.record.kind != Kind::Receive
         };
         if empty {
-            return self.discard();
+            let parked = self.place.parked(self.parked_inode());
+            self.discard()?;
+            return self.place.put_back(parked);
         }
         // A kill that follows a signal may come before a slow disk is done: what a kill cannot hurt goes first.
         self.save_or_make_room()?;
@@ -532,7 +528,7 @@ impl Shared {
 
     fn condemned(&self) -> Result<(), Fault> {
         // One copy of what is wrong is enough: the bad one is as long as an earlier one that was parked.
-        disk::remove(&self.place.parked())?;
+        self.place.remove_parked(self.parked_inode())?;
         self.place.remove_record()?;
         disk::unlock(&self.data);
         Ok(())

@@ -16,6 +16,8 @@ pub struct Slot {
     data: Option<File>,
     created: bool,
     record: Option<Record>,
+    /// The inode of what an earlier start has parked.
+    parked: Option<u64>,
     problem: Option<String>,
     published: bool,
 }
@@ -32,7 +34,7 @@ impl Slot {
         }
         let published = place.is_published();
         let (data, created) = open_locked(&place)?;
-        let mut slot = Self { place, data: Some(data), created, record: None, problem: None, published };
+        let mut slot = Self { place, data: Some(data), created, record: None, parked: None, problem: None, published };
         slot.read_record()?;
         Ok(slot)
     }
@@ -56,6 +58,7 @@ impl Slot {
         if let Some(owner) = elsewhere(&record) {
             return Err(held(&place.file, owner));
         }
+        self.parked = record.parked.filter(|_| record.file == place.file);
         if record.file != place.file {
             self.problem = Some(format!("the record {} speaks of another file", disk::shown(&place.sidecar)));
         } else if self.created && !self.published && !record.held(disk::boot_id()).is_empty() {
@@ -96,18 +99,30 @@ impl Slot {
             && let Err(fault) = self.reserve(&data, length)
         {
             disk::remove(&self.place.data)?;
+            self.place.put_back(self.place.parked(self.parked))?;
+            self.created = false;
             return Err(fault);
         }
         record.file = self.place.file.clone();
         let ledger = Ledger::new(record.layout());
         record.owner = None;
-        Ok(self.open(data, record, ledger, Vec::new(), false))
+        record.parked = self.parked;
+        let file = self.open(data, record, ledger, Vec::new(), false);
+        // At once: without it nobody would know whose the parked file is.
+        if self.parked.is_some()
+            && let Err(fault) = file.shared.save(true)
+        {
+            file.shared.discard()?;
+            self.place.put_back(self.place.parked(self.parked))?;
+            return Err(fault);
+        }
+        Ok(file)
     }
 
     /// Parks the data as long as what has arrived of it. Of two that are parked the longer one stays.
-    fn park(&self, data: &File) -> Result<(), Fault> {
-        let parked = self.place.parked();
-        let there = std::fs::symlink_metadata(&parked).map_or(0, |meta| meta.len());
+    fn park(&mut self, data: &File) -> Result<(), Fault> {
+        let parked = self.place.parked(self.parked);
+        let there = parked.and_then(|path| std::fs::symlink_metadata(path).ok()).map_or(0, |meta| meta.len());
         let record = self.record.as_ref();
         let arrived = record.map(|record| record.held(record.recent_boot.as_deref().unwrap_or_default()).end());
         let size = data.metadata().map_or(0, |meta| meta.len());
@@ -116,7 +131,9 @@ impl Slot {
             return disk::remove(&self.place.data).map(drop);
         }
         disk::set_length(data, length).map_err(|e| disk::fault("set the length of", &self.place.data, &e))?;
-        disk::rename(&self.place.data, &parked)
+        self.place.remove_parked(self.parked)?;
+        self.parked = self.place.park()?;
+        Ok(())
     }
 
     /// Goes on with what the record says is there. A slot without a record has nothing to go on with.
@@ -140,6 +157,7 @@ impl Slot {
 
     /// Removes what an earlier run left behind after it had published the file.
     pub fn clear(mut self) -> Result<(), Fault> {
+        self.place.remove_parked(self.parked)?;
         self.place.remove_record()?;
         self.created = true;
         Ok(())
@@ -149,8 +167,7 @@ impl Slot {
     pub fn forget(self) -> Result<Option<PathBuf>, Fault> {
         self.place.remove_record()?;
         disk::remove(&self.place.data)?;
-        let parked = self.place.parked();
-        Ok(disk::remove(&parked)?.then_some(parked))
+        self.place.remove_parked(self.parked)
     }
 
     fn take_data(&mut self) -> Result<File, Fault> {

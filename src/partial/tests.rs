@@ -293,6 +293,52 @@ async fn a_missing_record_parks_the_data() {
     assert_eq!(folder.names(), ["f"]);
 }
 
+#[tokio::test]
+async fn what_somebody_else_calls_so_is_not_ours() {
+    let folder = Folder::new();
+    std::fs::write(folder.0.path().join("f.partial"), "old").unwrap();
+    std::fs::write(folder.0.path().join("f.old.partial"), "somebody's").unwrap();
+    let file = folder.slot().begin(record()).unwrap();
+    assert_eq!(folder.names(), ["f.old.partial", "f.parked.partial", "f.partial", "f.partial.toml"]);
+    write(&file, 0, LEN);
+    file.finish(Spot::at(&folder.target()).unwrap(), IfExists::Fail).await.unwrap();
+    assert_eq!(folder.names(), ["f", "f.old.partial"]);
+    assert_eq!(std::fs::read(folder.0.path().join("f.old.partial")).unwrap(), b"somebody's");
+}
+
+#[tokio::test]
+async fn what_was_parked_and_is_taken_up_by_another_stays() {
+    let folder = Folder::new();
+    std::fs::write(folder.0.path().join("f.partial"), "old").unwrap();
+    let file = folder.slot().begin(record()).unwrap();
+    let other = Slot::take(Place::beside(&folder.0.path().join("f.old"))).unwrap();
+    write(&file, 0, LEN);
+    file.finish(Spot::at(&folder.target()).unwrap(), IfExists::Fail).await.unwrap();
+    assert_eq!(folder.names(), ["f", "f.old.partial"]);
+    drop(other);
+}
+
+#[tokio::test]
+async fn what_was_parked_for_nothing_is_put_back() {
+    let folder = Folder::new();
+    std::fs::write(folder.0.path().join("f.partial"), "old").unwrap();
+    folder.slot().begin(record()).unwrap().keep().await.unwrap();
+    assert_eq!(folder.names(), ["f.partial"]);
+    assert_eq!(std::fs::read(folder.0.path().join("f.partial")).unwrap(), b"old");
+}
+
+#[test]
+fn data_that_others_may_read_or_write_is_made_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    let path = folder.0.path().join("f.partial");
+    std::fs::write(&path, "").unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap();
+    let slot = folder.slot();
+    assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    drop(slot);
+}
+
 /// The recorder's tick and a `forget` may fall together: neither may take the other's temporary file away.
 #[test]
 fn records_are_replaced_one_at_a_time() {

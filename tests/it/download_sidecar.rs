@@ -322,6 +322,45 @@ fn data_of_a_stranger_is_not_destroyed_before_the_new_is_there() {
 }
 
 #[test]
+fn another_file_of_that_name_is_left_alone() {
+    let world = World::new();
+    let content = Content::random(25, LEN);
+    let origin = Origin::serving(&content);
+    world.write("file.bin.old.partial", "the user's own");
+    download(&world, &origin.url("/file.bin")).run().exits(0);
+    world.finished("file.bin", &content);
+    assert_eq!(world.read("file.bin.old.partial"), b"the user's own");
+}
+
+#[test]
+fn a_download_does_not_take_the_data_of_another_in_the_same_run() {
+    let world = World::new();
+    let (short, long) = (Content::random(26, 1000), Content::random(27, LEN));
+    let origin = Origin::serving(&short);
+    origin.page("/x", Page::of(&short));
+    origin.page("/x.old", Page::of(&long).etag("\"long\""));
+    let slowly = ["--limit-rate", "4M"];
+    download(&world, &origin.url("/x")).arg(origin.url("/x.old")).args(slowly).run().exits(0);
+    world.finished("x", &short);
+    world.finished("x.old", &long);
+}
+
+/// Whoever made the file may go on writing to it after it was checked.
+#[test]
+fn data_that_somebody_else_planted() {
+    let half = Half::new();
+    std::fs::hard_link(half.world.path(DATA), half.world.path("another")).unwrap();
+    half.refuses(8, &["hard link"]);
+    std::fs::remove_file(half.world.path("another")).unwrap();
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(half.world.path(DATA), Some(12345), None).unwrap();
+        half.refuses(8, &["another user"]);
+        std::os::unix::fs::chown(half.world.path(DATA), Some(0), None).unwrap();
+    }
+    half.mends();
+}
+
+#[test]
 fn the_remote_changed_between_two_runs() {
     let half = Half::new();
     let new = Content::random(22, LEN);

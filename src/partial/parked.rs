@@ -1,0 +1,54 @@
+//! Data that a new start must not destroy yet: it goes out of the way as `NAME.old.partial` until the new file is
+//! there. The record holds its inode, because the name alone proves nothing: it may be the data of another download,
+//! of a file whose own name ends in `.old`, or something the user put there.
+
+use super::{DATA_SUFFIX, Place};
+use crate::disk;
+use crate::fault::{Fault, Kind};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+impl Place {
+    /// Moves the data out of the way, to a name that nobody has. The inode that it is known by from now on.
+    pub(super) fn park(&self) -> Result<Option<u64>, Fault> {
+        let inode = std::fs::symlink_metadata(&self.data).ok().map(|meta| meta.ino());
+        for name in self.parking() {
+            if disk::rename_if_free(&self.data, &name)? {
+                return Ok(inode);
+            }
+        }
+        let [name, _] = self.parking();
+        let text =
+            format!("{} cannot be moved out of the way: {} is taken", disk::shown(&self.data), disk::shown(&name));
+        Err(Fault::new(Kind::Local, text).hint("move one of them away, then run the same command again"))
+    }
+
+    /// Where the file is that was parked under this inode; `None` when it is gone or was never there.
+    pub(super) fn parked(&self, inode: Option<u64>) -> Option<PathBuf> {
+        let is_it = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok_and(|meta| Some(meta.ino()) == inode);
+        self.parking().into_iter().find(is_it)
+    }
+
+    /// Removes what was parked under this inode, unless another transfer has taken it up; the answer is what went.
+    pub(super) fn remove_parked(&self, inode: Option<u64>) -> Result<Option<PathBuf>, Fault> {
+        let Some(path) = self.parked(inode) else { return Ok(None) };
+        // What cannot be opened as ours is not ours to remove.
+        let Ok(Some(file)) = disk::open_existing(&path) else { return Ok(None) };
+        let free = disk::try_lock(&file, &path)? && disk::is_still(&file, &path);
+        Ok((free && disk::remove(&path)?).then_some(path))
+    }
+
+    /// Gives what was parked its own name again: nothing has come in its place.
+    pub(super) fn put_back(&self, parked: Option<PathBuf>) -> Result<(), Fault> {
+        match parked {
+            Some(parked) => disk::rename_if_free(&parked, &self.data).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn parking(&self) -> [PathBuf; 2] {
+        let name = self.data.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.strip_suffix(DATA_SUFFIX).unwrap_or(&name);
+        [".old", ".parked"].map(|ending| self.data.with_file_name(format!("{name}{ending}{DATA_SUFFIX}")))
+    }
+}
