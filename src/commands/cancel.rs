@@ -3,7 +3,7 @@
 
 use super::resume::{Deed, is_trusted, is_wanted, usable};
 use super::unfinished::{self, Search, Unfinished};
-use super::upload;
+use super::{link, upload};
 use crate::config::Cancel;
 use crate::disk::shown;
 use crate::engine::Stop;
@@ -14,6 +14,7 @@ use crate::partial::{Place, Slot, record_file};
 use crate::record::Kind;
 use crate::report::{NO_FILE, Report};
 use std::sync::Arc;
+use url::Url;
 
 /// Forgets what `settings` name; a failure with one does not stop the others.
 pub fn run(settings: &Cancel, report: &Arc<Report>, stop: &Stop) -> Result<(), Fault> {
@@ -22,6 +23,12 @@ pub fn run(settings: &Cancel, report: &Arc<Report>, stop: &Stop) -> Result<(), F
         report.note("nothing is unfinished here");
     }
     let observer: Arc<dyn Observer> = report.clone();
+    let uploads = found.iter().filter_map(Unfinished::record).filter(|record| record.kind == Kind::Upload);
+    let urls: Vec<(Url, &[String])> = uploads
+        .filter(|record| is_wanted(record, &settings.to))
+        .filter_map(|record| Some((record.url.parse().ok()?, &record.needs[..])))
+        .collect();
+    link::for_one_origin(&settings.link, urls.iter().map(|(url, needs)| (url, Some(*needs))))?;
     let mut faults = problems;
     for one in &found {
         match forget(one, settings, &observer, stop) {

@@ -34,6 +34,7 @@ const AT_ONCE: usize = 16;
 /// Downloads all that `settings` names. What becomes of each file is told to the observer.
 pub fn run(settings: config::Download, observer: &Arc<dyn Observer>, stop: &Stop) -> Result<(), Fault> {
     refuse_doubles(&settings)?;
+    link::for_one_origin(&settings.link, settings.files.iter().map(|fetch| (&fetch.url, fetch.needs.as_deref())))?;
     folders(&settings)?;
     block_on_until(stop, all(settings, observer.clone(), stop.clone()))
 }
@@ -96,7 +97,7 @@ async fn one(
         return Err(Fault::new(Kind::Interrupted, "stopped before it began"));
     }
     let mut url = fetch.url.clone();
-    let access = link::access(&settings.link, &mut url)?;
+    let access = link::access(&link::needed(&settings.link, fetch.needs.as_deref()), &mut url)?;
     let mut needs = access.names();
     needs.extend(mask::has_secret(&url).then(|| "url".to_string()));
     let shown = net::shown(&url);
@@ -178,11 +179,12 @@ async fn poured(tools: &Tools, order: pour::Order) -> Result<Option<Outcome>, Fa
 
 /// The mirrors of a file. What the user gave for the URL itself goes to no other origin.
 fn mirrors(settings: &config::Download, fetch: &Fetch, net: &Rc<Net>) -> Result<Vec<Rc<dyn Source>>, Fault> {
+    let given = link::needed(&settings.link, fetch.needs.as_deref());
     let mirror = |url: &Url| {
         let mut own = url.clone();
         let access = match net::same_origin(url, &fetch.url) {
-            true => link::access(&settings.link, &mut own)?,
-            false => link::access(&link::elsewhere(&settings.link), &mut own)?,
+            true => link::access(&given, &mut own)?,
+            false => link::access(&link::elsewhere(&given), &mut own)?,
         };
         Ok(Rc::new(Http::new(net.clone(), own, access)) as Rc<dyn Source>)
     };

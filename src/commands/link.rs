@@ -2,7 +2,7 @@
 
 use crate::config::{Cookies, Link};
 use crate::fault::{Fault, Kind};
-use crate::net::{Access, Options};
+use crate::net::{Access, Options, same_origin};
 use crate::wire::cookies::Jar;
 use crate::wire::netrc;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
@@ -51,6 +51,57 @@ pub fn access(link: &Link, url: &mut Url) -> Result<Access, Fault> {
 pub fn elsewhere(link: &Link) -> Link {
     let own = link.cookies.iter().filter(|given| matches!(given, Cookies::File(_))).cloned().collect();
     Link { headers: Vec::new(), login: None, token: None, cookies: own, ..link.clone() }
+}
+
+/// What of `link` may go to the place that a record names: a record may be planted, so that it gets no more than it says
+/// it needs. `None`: the user named the place.
+pub fn needed(link: &Link, needs: Option<&[String]>) -> Link {
+    let Some(needs) = needs else { return link.clone() };
+    let asked = |name: &str| {
+        needs.iter().any(|need| need.strip_prefix("header:").is_some_and(|need| need.eq_ignore_ascii_case(name)))
+    };
+    let may_log_in = asked("authorization");
+    let bare = elsewhere(link);
+    Link {
+        headers: link.headers.iter().filter(|(name, _)| asked(name)).cloned().collect(),
+        login: link.login.clone().filter(|_| may_log_in),
+        token: link.token.clone().filter(|_| may_log_in),
+        cookies: if asked("cookie") { link.cookies.clone() } else { bare.cookies.clone() },
+        ..bare
+    }
+}
+
+/// Whether `link` holds what does not say itself where it belongs.
+fn is_bound_to_one(link: &Link) -> bool {
+    let cookies = link.cookies.iter().any(|given| matches!(given, Cookies::Pairs(_)));
+    !link.headers.is_empty() || link.login.is_some() || link.token.is_some() || cookies
+}
+
+/// Refuses to send what was given for one origin to several: `targets` are URLs, each with what its record needs.
+pub fn for_one_origin<'a>(
+    link: &Link,
+    targets: impl IntoIterator<Item = (&'a Url, Option<&'a [String]>)>,
+) -> Result<(), Fault> {
+    let mut first: Option<&Url> = None;
+    for (url, needs) in targets {
+        if !is_bound_to_one(&needed(link, needs)) {
+            continue;
+        }
+        let one = *first.get_or_insert(url);
+        if !same_origin(one, url) {
+            let place = |url: &Url| url[url::Position::BeforeHost..url::Position::AfterPort].to_string();
+            let text = format!(
+                "the login, token, cookie or header that is given is for one server, and there are two: {} and {}",
+                place(one),
+                place(url)
+            );
+            return Err(Fault::new(Kind::Usage, text).hint(
+                "run it once for each server; a netrc file (--netrc) and a cookies.txt say themselves where they \
+                 belong; ONWARD_TOKEN counts, too",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The user's cookies: those written out for the origin of `url`, those of files for where they say.
@@ -111,5 +162,39 @@ mod tests {
         assert_eq!(sent(&link, "https://u:p@h/")[AUTHORIZATION], "Basic YTpi");
         link.headers.push(("authorization".into(), Secret::new("Own x")));
         assert_eq!(sent(&link, "https://u:p@h/")[AUTHORIZATION], "Own x");
+    }
+
+    #[test]
+    fn a_record_gets_no_more_than_it_needs() {
+        let all = Link {
+            headers: vec![("X-Key".into(), Secret::new("k")), ("X-Other".into(), Secret::new("o"))],
+            token: Some(Secret::new("t")),
+            login: Some(("a".into(), Secret::new("b"))),
+            cookies: vec![Cookies::Pairs(Secret::new("a=b"))],
+            ..Link::default()
+        };
+        let names = |needs: &[&str]| {
+            let needs: Vec<String> = needs.iter().map(ToString::to_string).collect();
+            let mut url: Url = "https://h/".parse().unwrap();
+            access(&needed(&all, Some(&needs)), &mut url).unwrap().names()
+        };
+        assert!(names(&[]).is_empty() && names(&["url", "field:x"]).is_empty());
+        assert_eq!(names(&["header:x-key"]), ["header:x-key"]);
+        assert_eq!(names(&["header:authorization", "header:cookie"]), ["header:authorization", "header:cookie"]);
+        assert_eq!(needed(&all, None), all);
+    }
+
+    #[test]
+    fn what_is_given_for_one_origin_goes_to_no_other() {
+        let [a, same, b]: [Url; 3] =
+            ["https://h/a", "https://h:443/b", "https://h:8443/a"].map(|text| text.parse().unwrap());
+        let link = Link { token: Some(Secret::new("t")), ..Link::default() };
+        let needs = ["header:authorization".to_string()];
+        assert!(for_one_origin(&link, [(&a, None), (&same, None)]).is_ok());
+        assert_eq!(for_one_origin(&link, [(&a, None), (&b, None)]).unwrap_err().code(), 2);
+        assert!(for_one_origin(&link, [(&a, None), (&b, Some(&[][..]))]).is_ok());
+        assert!(for_one_origin(&link, [(&a, None), (&b, Some(&needs[..]))]).is_err());
+        let own = Link { netrc: Some(Secret::new("machine h login n password q")), ..Link::default() };
+        assert!(for_one_origin(&own, [(&a, None), (&b, None)]).is_ok());
     }
 }

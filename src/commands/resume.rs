@@ -28,6 +28,8 @@ struct Plan {
     pub upload: Upload,
     /// What cannot be gone on with, and why.
     pub problems: Vec<Fault>,
+    /// What was given and goes nowhere, in words.
+    pub withheld: Vec<String>,
     /// Uploads of others, which `serve` has received in part: their senders go on with them.
     pub received: usize,
 }
@@ -60,6 +62,10 @@ pub fn run(settings: Resume, report: &Arc<Report>, stop: &Stop) -> Result<(), Fa
             _ => "nothing is unfinished here but what others are uploading; they go on with it",
         });
     }
+    let down = plan.download.files.iter().map(|fetch| (&fetch.url, fetch.needs.as_deref()));
+    let up = plan.upload.files.iter().map(|send| (&send.dest, send.needs.as_deref()));
+    link::for_one_origin(&plan.download.link, down.chain(up))?;
+    plan.withheld.into_iter().for_each(|text| observer.on(NO_FILE, &Event::Warning { text }));
     plan.problems.into_iter().for_each(|problem| observer.on(NO_FILE, &Event::Failed(problem)));
     if !plan.download.files.is_empty() {
         download::run(plan.download, &observer, stop)?;
@@ -106,6 +112,7 @@ fn plan(settings: Resume) -> Plan {
             link: settings.link.clone(),
         },
         problems,
+        withheld: Vec::new(),
         received: 0,
     };
     for one in found {
@@ -134,6 +141,11 @@ impl Plan {
             Some(url) => url,
             None => whole_url(one, record, settings, renewed)?,
         };
+        // Whom the user names on this very command line gets what stands beside it.
+        let needs = (record.kind != Kind::Download || settings.url.is_none()).then(|| record.needs.clone());
+        if let Some(needs) = &needs {
+            self.withheld.extend(withheld(&settings.link, &url, needs, &one.file()));
+        }
         let existing = match record.if_exists {
             IfExists::Fail => Existing::Refuse,
             IfExists::Replace => Existing::Replace,
@@ -149,15 +161,32 @@ impl Plan {
                     checksum_by: None,
                     existing,
                     trust,
+                    needs,
                 });
             }
             Kind::Upload => {
-                self.upload.files.push(Send { source: one.file(), dest: url, base: None, existing, trust });
+                self.upload.files.push(Send { source: one.file(), dest: url, base: None, existing, trust, needs });
             }
             Kind::Receive => {}
         }
         Ok(())
     }
+}
+
+/// What was given and does not go to `url`, because the record of `file` does not ask for it.
+fn withheld(given: &config::Link, url: &Url, needs: &[String], file: &Path) -> Option<String> {
+    let names =
+        |link: &config::Link| link::access(link, &mut url.clone()).map(|access| access.names()).unwrap_or_default();
+    let sent = names(&link::needed(given, Some(needs)));
+    let kept: Vec<String> = names(given).into_iter().filter(|name| !sent.contains(name)).collect();
+    (!kept.is_empty()).then(|| {
+        format!(
+            "{} is not sent for {}: its record does not ask for it; if {} is to have it, give the first command again",
+            kept.join(", "),
+            shown(file),
+            url.host_str().unwrap_or("the server")
+        )
+    })
 }
 
 /// The record's mirrors, but for those that need a secret, which no record holds.

@@ -25,6 +25,7 @@ const SMALL_AT_ONCE: usize = 8;
 
 /// Uploads all files of `settings`. What becomes of each is told to `observer`; a failed one never stops the others.
 pub fn run(settings: Upload, observer: &Arc<dyn Observer>, stop: &Stop) -> Result<(), Fault> {
+    link::for_one_origin(&settings.link, settings.files.iter().map(|send| (&send.dest, send.needs.as_deref())))?;
     run::block_on_until(stop, all(&settings, observer, stop))
 }
 
@@ -75,7 +76,7 @@ pub fn forget(record: &Record, settings: &Cancel, observer: &Arc<dyn Observer>, 
     let through = &settings.link;
     let mut url: Url =
         record.url.parse().map_err(|_| Fault::new(Kind::Local, "the record's destination is not a URL"))?;
-    let access = link::access(through, &mut url)?;
+    let access = link::access(&link::needed(through, Some(&record.needs)), &mut url)?;
     run::block_on(async {
         let deadline = Deadline::start(through, stop);
         let manner = Manner { fields: settings.fields.clone(), ..Manner::default() };
@@ -125,7 +126,7 @@ fn prepared(file: FileId, send: &Send, settings: &Upload) -> Result<Job, Fault> 
         return Err(Fault::new(Kind::Usage, text).hint("give its files, as in `onward upload FOLDER/* URL/`"));
     }
     let mut url = send.dest.clone();
-    let access = link::access(&settings.link, &mut url)?;
+    let access = link::access(&link::needed(&settings.link, send.needs.as_deref()), &mut url)?;
     let mut base = send.base.clone();
     if let Some(base) = &mut base {
         // The login in it is in `access`, too.

@@ -205,6 +205,7 @@ impl<'a> Layers<'a> {
             checksum_by: None,
             existing,
             trust: false,
+            needs: None,
         };
         Ok(Download {
             files: urls.into_iter().map(fetch).collect(),
@@ -253,7 +254,7 @@ impl<'a> Layers<'a> {
                 let text = format!("{} and {} would both become one remote file", shown(&other.source), shown(&source));
                 return Err(usage(text).hint("upload one of them with --name"));
             }
-            files.push(Send { source, dest, base: Some(given.clone()), existing, trust: false });
+            files.push(Send { source, dest, base: Some(given.clone()), existing, trust: false, needs: None });
         }
         let connections = near.pick(flags.connections, "connections", few)?;
         let mut work = near.work(flags.connections, flags.jobs, flags.chunk_size, false)?;

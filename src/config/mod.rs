@@ -179,6 +179,8 @@ pub struct Fetch {
     pub existing: Existing,
     /// Whether a record that somebody else may have written is believed.
     pub trust: bool,
+    /// What a record says must be given; only that goes to the place it names. `None`: the user named the place.
+    pub needs: Option<Vec<String>>,
 }
 
 /// The settings of `onward download`.
@@ -229,6 +231,8 @@ pub struct Send {
     pub existing: Existing,
     /// Whether a record that somebody else may have written is believed.
     pub trust: bool,
+    /// What a record says must be given; only that goes to the place it names. `None`: the user named the place.
+    pub needs: Option<Vec<String>>,
 }
 
 /// The settings of `onward upload`.

@@ -43,6 +43,38 @@ fn a_cookie_that_leads_nowhere_is_still_a_loop() {
     assert_eq!(origin.asked().len(), 2, "{}", origin.story());
 }
 
+/// A record may come out of an archive: it gets no login that it does not ask for.
+#[test]
+fn a_record_gets_no_token_that_it_does_not_ask_for() {
+    let world = World::new();
+    let content = Content::random(5, 6 * CHUNK);
+    let origin = Origin::serving(&content);
+    crate::download::half_done(&world, &origin.url("/file.bin"), &content);
+    origin.forget_log();
+    let ended =
+        world.onward(["resume"]).env("ONWARD_TOKEN", "SECRET").args(["-b", "a=SECRET", "-H", "X-Key: SECRET"]).run();
+    ended.exits(0).says("header:authorization").says("not sent for").never_says("SECRET");
+    world.finished("file.bin", &content);
+    assert!(!origin.asked().is_empty());
+    let told = |name: &str| origin.asked().iter().any(|asked| asked.ask.header(name).is_some());
+    assert!(!told("authorization") && !told("cookie") && !told("x-key"), "{}", origin.story());
+}
+
+#[test]
+fn what_is_given_for_one_server_goes_to_no_second_one() {
+    let world = World::new();
+    let content = Content::random(6, 1000);
+    let (one, two) = (Origin::serving(&content), Origin::start());
+    two.page("/two.bin", Page::of(&content));
+    let both = || download(&world, &one.url("/file.bin")).arg(two.url("/two.bin"));
+    for given in [&["-u", "me:SECRET"][..], &["-H", "Authorization: Bearer SECRET"], &["-b", "a=SECRET"]] {
+        both().args(given).run().exits(2).says("one server").never_says("SECRET");
+    }
+    both().env("ONWARD_TOKEN", "SECRET").run().exits(2).says("ONWARD_TOKEN").never_says("SECRET");
+    assert!(one.asked().is_empty() && two.asked().is_empty(), "{}\n{}", one.story(), two.story());
+    both().run().exits(0);
+}
+
 #[test]
 fn cookies_stay_with_their_origin() {
     let world = World::new();
