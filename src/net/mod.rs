@@ -7,6 +7,7 @@ mod body;
 mod heard;
 mod pulse;
 mod redirect;
+mod trust;
 mod ways;
 mod words;
 
@@ -23,6 +24,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
 use pulse::{Noting, Pulse};
+use rustls::ClientConfig;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -205,6 +207,8 @@ pub struct Net {
     /// By scheme (https or not) and lane: a client that only speaks http needs no certificates, which matters in a
     /// container without any, and for the time to the first byte.
     clients: [OnceLock<reqwest::Client>; 4],
+    /// Whom all of them believe, once one of them speaks TLS.
+    trust: OnceLock<ClientConfig>,
     /// Origins over TLS that answer by HTTP/1.1 although HTTP/2 was offered.
     old: Mutex<HashSet<String>>,
     /// Who wants to know what is sent and answered.
@@ -216,7 +220,8 @@ pub struct Net {
 impl Net {
     /// A network by these rules. Nothing is opened before the first request.
     pub fn new(options: Options) -> Self {
-        Self { options, clients: Default::default(), old: Mutex::default(), ears: None, heads: None }
+        let (clients, trust, old) = Default::default();
+        Self { options, clients, trust, old, ears: None, heads: None }
     }
 
     /// The same, telling `observer` of every request and its answer.
@@ -340,8 +345,7 @@ impl Net {
             .no_deflate()
             .connect_timeout(options.connect_timeout)
             .connector_layer(Noting)
-            .user_agent(&options.user_agent)
-            .tls_danger_accept_invalid_certs(options.insecure);
+            .user_agent(&options.user_agent);
         if lane == Lane::Own || !tls {
             builder = builder.http1_only();
         }
@@ -361,30 +365,24 @@ impl Net {
         if !tls && !proxied_by_tls {
             return finish(builder.tls_certs_only([]));
         }
-        let certs = self.certificates()?;
-        finish(if certs.is_empty() { builder } else { builder.tls_certs_merge(certs) })
+        let mut rules = self.trust()?.clone();
+        let spoken: &[&[u8]] = if lane == Lane::Own { &[b"http/1.1"] } else { &[b"h2", b"http/1.1"] };
+        rules.alpn_protocols = spoken.iter().map(|name| name.to_vec()).collect();
+        finish(builder.tls_backend_preconfigured(rules))
     }
 
-    fn certificates(&self) -> Result<Vec<reqwest::Certificate>, Fault> {
-        let mut all = Vec::new();
-        for path in &self.options.cacert {
-            let pem = std::fs::read(path).map_err(|e| crate::disk::fault("read", path, &e))?;
-            let certs = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
-            if certs.is_empty() {
-                let text = format!("{} holds no certificate in PEM form", crate::disk::shown(path));
-                return Err(Fault::new(Kind::Local, text));
-            }
-            all.extend(certs);
+    /// The rules of TLS, loaded when the first client needs them.
+    fn trust(&self) -> Result<&ClientConfig, Fault> {
+        if let Some(rules) = self.trust.get() {
+            return Ok(rules);
         }
-        Ok(all)
+        let rules = trust::rules(&self.options.cacert, self.options.insecure)?;
+        Ok(self.trust.get_or_init(|| rules))
     }
 }
 
 fn finish(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Fault> {
-    builder.build().map_err(|e| {
-        Fault::new(Kind::Local, format!("cannot set up the HTTP client: {}", innermost(&e)))
-            .hint("for https a set of CA certificates is needed: install ca-certificates, or give --cacert FILE")
-    })
+    builder.build().map_err(|e| Fault::new(Kind::Local, format!("cannot set up the HTTP client: {}", innermost(&e))))
 }
 
 /// Scheme, host and port: what a secret is bound to (RFC 6454; another port is another origin).

@@ -26,9 +26,7 @@ pub(super) fn fault_of(error: &reqwest::Error, url: &Url) -> Fault {
     let cause = innermost(error);
     let host = host(url);
     if cause.contains("invalid peer certificate") || cause.contains("CertNotValid") {
-        let text = format!("{host} could not be trusted: {cause}");
-        return Fault::new(Kind::Untrusted, text)
-            .hint("check the name and the clock; --cacert FILE trusts one more authority");
+        return distrust(&host, &cause);
     }
     if error.is_builder() || error.is_request() && cause.contains("invalid URL") {
         return Fault::new(Kind::Usage, format!("this request cannot be made: {cause}"));
@@ -43,6 +41,20 @@ pub(super) fn fault_of(error: &reqwest::Error, url: &Url) -> Fault {
         return Fault::new(Kind::Network, format!("{host} broke off in the middle: {cause}"));
     }
     Fault::new(Kind::Network, format!("{host} did not answer: {cause}"))
+}
+
+/// The fault that a certificate means which is not believed.
+fn distrust(host: &str, cause: &str) -> Fault {
+    let own = cause.contains("CaUsedAsEndEntity");
+    let why = match cause {
+        _ if own => "its certificate is an authority's own, self-signed",
+        _ if cause.contains("UnknownIssuer") => "nobody who is trusted here vouches for its certificate",
+        other => other.trim_start_matches("invalid peer certificate: "),
+    };
+    Fault::new(Kind::Untrusted, format!("{host} could not be trusted: {why}")).hint(match own {
+        true => "--cacert FILE trusts it, with that very certificate in FILE",
+        false => "check the name and the clock; --cacert FILE trusts one more authority",
+    })
 }
 
 /// The words of the first cause: what libraries wrap around it tells a user nothing.

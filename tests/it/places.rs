@@ -71,3 +71,48 @@ fn a_server_with_one_connection_to_give_over_tls() {
     download(&world, &origin.url("/file.bin")).args(args).run().exits(0);
     world.finished("file.bin", &content);
 }
+
+/// What `openssl req -x509` makes says of itself that it is an authority; given, it is believed all the same, for its
+/// names and its time.
+#[test]
+fn an_ordinary_self_signed_certificate_is_believed_when_it_is_given() {
+    let world = World::new();
+    let content = Content::random(7, CHUNK);
+    let (here, elsewhere) = (["127.0.0.1"], ["elsewhere.example"]);
+    let stranger = world.write("stranger.pem", Identity::authority(&here, 2100).cert_pem);
+    let ask = |identity: &Identity, change: &dyn Fn(crate::world::Onward) -> crate::world::Onward| {
+        let origin = Origin::start_tls(identity);
+        origin.page("/file.bin", Page::of(&content));
+        change(download(&world, &origin.url("/file.bin"))).args(["--overwrite", "--retries", "0"]).run()
+    };
+    let good = Identity::authority(&here, 2100);
+    let given = world.write("cert.pem", &good.cert_pem);
+    ask(&good, &|run| run.arg("--cacert").arg(&given)).exits(0);
+    ask(&good, &|run| run.env("SSL_CERT_FILE", &given)).exits(0);
+    ask(&good, &|run| {
+        run.arg("--cacert").arg(&given).env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent")
+    })
+    .exits(0);
+    ask(&good, &|run| run.arg("--insecure")).exits(0);
+    world.finished("file.bin", &content);
+    ask(&good, &|run| run.arg("--cacert").arg(&stranger))
+        .exits(1)
+        .says("could not be trusted")
+        .never_says("OtherError");
+    let (other, old) = (Identity::authority(&elsewhere, 2100), Identity::authority(&here, 2001));
+    let (other_given, old_given) = (world.write("other.pem", &other.cert_pem), world.write("old.pem", &old.cert_pem));
+    ask(&other, &|run| run.arg("--cacert").arg(&other_given)).exits(1).says("elsewhere.example");
+    ask(&old, &|run| run.arg("--cacert").arg(&old_given)).exits(1).says_any(&["expired"]);
+}
+
+#[test]
+fn without_any_certificate_http_works_and_https_says_what_is_missing() {
+    let world = World::new();
+    let content = Content::random(8, CHUNK);
+    let (plain, secure) = (Origin::serving(&content), Origin::start_tls(&Identity::new()));
+    let bare = |url: &str| {
+        download(&world, url).env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent").run()
+    };
+    bare(&plain.url("/file.bin")).exits(0);
+    bare(&secure.url("/file2.bin")).exits(8).says("CA certificates").says("--cacert");
+}

@@ -341,9 +341,23 @@ pub struct Identity {
 
 impl Identity {
     pub fn new() -> Self {
-        let names = ["127.0.0.1".to_string(), "localhost".to_string()];
-        let made = rcgen::generate_simple_self_signed(names).unwrap();
-        Self { cert_pem: made.cert.pem(), key_pem: made.signing_key.serialize_pem() }
+        Self::such(&["127.0.0.1", "localhost"], |_| {})
+    }
+
+    /// One that calls itself an authority, as `openssl req -x509` makes it.
+    pub fn authority(names: &[&str], last_year: i32) -> Self {
+        Self::such(names, |wanted| {
+            wanted.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            wanted.not_after = rcgen::date_time_ymd(last_year, 1, 1);
+        })
+    }
+
+    fn such(names: &[&str], change: impl FnOnce(&mut rcgen::CertificateParams)) -> Self {
+        let mut wanted =
+            rcgen::CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+        change(&mut wanted);
+        let key = rcgen::KeyPair::generate().unwrap();
+        Self { cert_pem: wanted.self_signed(&key).unwrap().pem(), key_pem: key.serialize_pem() }
     }
 
     /// What a server needs to speak TLS under this name.
