@@ -167,22 +167,27 @@ fn a_small_file_killed_before_its_record_is_harmless() {
 
 #[test]
 fn killed_at_random_moments_under_a_rate_limit() {
-    let (kills, size) = if long() { (20, 256 * MIB) } else { (4, 40 * MIB) };
+    let (kills, size) = if long() { (20, 384 * MIB) } else { (4, 96 * MIB) };
     let (world, content) = world(size);
     let served = Served::start(&world, &[]);
     let proxy = Proxy::before(served.address().parse().unwrap());
     let url = proxy.url("/f");
     let mut dice = Dice::new(20);
-    for _ in 0..kills {
+    let mut there = 0;
+    for nth in 0..kills {
         let mut run = upload(&world, &url, &["--limit-rate", "16M"]).start();
-        run.wait_for("progress");
-        std::thread::sleep(std::time::Duration::from_millis(dice.between(50, if long() { 1100 } else { 500 })));
-        if run.has_ended() {
-            run.wait().exits(0);
-            break;
-        }
-        run.kill();
+        let first = run.wait_for("progress");
+        let from = first["done"].as_u64().unwrap() - first["run"].as_u64().unwrap();
+        // A kill costs a second, and what the sockets between the two hold.
+        assert!(from + 20 * MIB >= there, "{there} were there, and it went on from {from}");
+        // Some live long enough for that to mean much.
+        let (low, high) = if nth % 2 == 0 { (1500, 2000) } else { (50, 500) };
+        std::thread::sleep(std::time::Duration::from_millis(dice.between(low, high)));
+        assert!(!run.has_ended(), "the upload was complete too early for this test");
+        let killed = run.kill();
+        there = killed.event("progress")["done"].as_u64().unwrap();
     }
+    assert!(there > 24 * MIB, "{kills} runs came no further than {there}");
     upload(&world, &url, &[]).run().exits(0);
     served.holds("f", &content);
     world.holds_only(&["big.bin"]);
