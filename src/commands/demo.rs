@@ -56,6 +56,21 @@ impl Drop for Folder {
     }
 }
 
+/// A new folder in the first of `places` that lets us make one.
+fn folder_in(places: &[PathBuf]) -> Result<Folder, Fault> {
+    let mut refused = None;
+    for place in places {
+        let folder = place.join(format!("onward-demo-{}", disk::token()));
+        match disk::create_dirs(&folder.join("served")) {
+            Ok(()) => return Ok(Folder(folder)),
+            Err(fault) => refused = refused.or(Some(fault)),
+        }
+    }
+    let fault = refused.unwrap_or_else(|| Fault::new(Kind::Local, "there is no place for temporary files"));
+    // -o and -d, which the disk would name, are no options here.
+    Err(Fault { hint: Some("set TMPDIR to a folder that you may write to".into()), ..fault })
+}
+
 /// A child process that does not outlive us.
 struct Running(Child);
 
@@ -112,9 +127,9 @@ impl<'a> Stage<'a> {
     fn set(size: u64, stop: &'a Stop) -> Result<Self, Fault> {
         let program = std::env::current_exe()
             .map_err(|error| Fault::new(Kind::Other, format!("this program does not find itself: {error}")))?;
-        let folder = std::env::temp_dir().join(format!("onward-demo-{}", disk::token()));
-        disk::create_dirs(&folder.join("served"))?;
-        Ok(Self { folder: Folder(folder), program, size, stop })
+        // In a container whose root is read-only the second is often the only place that can be written.
+        let folder = folder_in(&[std::env::temp_dir(), PathBuf::from("/dev/shm")])?;
+        Ok(Self { folder, program, size, stop })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -264,4 +279,20 @@ fn md5(path: &Path, stop: &Stop) -> Result<Digest, Fault> {
         }
     }
     Err(Fault::new(Kind::Interrupted, "the demonstration was stopped"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_passed_over() {
+        let there = tempfile::tempdir().unwrap();
+        let nowhere = PathBuf::from("/proc/self");
+        let folder = folder_in(&[nowhere.clone(), there.path().to_owned()]).unwrap();
+        assert!(folder.0.starts_with(there.path()) && folder.0.join("served").is_dir());
+        let refused = folder_in(&[nowhere]).err().unwrap();
+        assert_eq!(refused.code(), 8);
+        assert!(refused.hint.unwrap().contains("TMPDIR"));
+    }
 }
