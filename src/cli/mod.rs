@@ -59,7 +59,7 @@ pub enum Command {
     /// complete and checked. One file's failure does not stop the others. The path of each finished file goes to stdout.
     #[command(visible_alias = "get", after_long_help = exit_codes())]
     Download(Download),
-    /// Upload files to `onward serve`; the same command again continues
+    /// Upload files to a server; the same command again continues
     ///
     /// DEST is a URL. With several FILEs, with --name, or when it ends in `/`, it is a folder and the name is appended. The
     /// record of an unfinished upload lies beside its source. Content that the server already has is not sent. The URL

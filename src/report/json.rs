@@ -140,6 +140,58 @@ fn failed_body(fault: &Fault) -> Pairs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Outcome;
+    use crate::fault::Kind;
+    use std::collections::BTreeSet;
+
+    /// One of each.
+    fn events() -> Vec<Event> {
+        let (text, place) = (|| "x".to_string(), || "p".to_string());
+        let outcome = Outcome { place: place(), moved: 0, already: 0, proof: None };
+        let (error, wait) = (Fault::new(Kind::Network, "x"), Duration::ZERO);
+        vec![
+            Event::Started { name: text(), direction: Direction::Download, remote: text(), total: None },
+            Event::Protocol { name: text(), about: text() },
+            Event::Resumed { offset: 0, total: None },
+            Event::Redirect { from: text(), to: text(), status: 302 },
+            Event::Hashing { done: 0, total: 0 },
+            Event::Progress(Progress::default()),
+            Event::Retry { error: error.clone(), wait, attempt: 1 },
+            Event::Restarted { why: text() },
+            Event::Verified { alg: text(), digest: text(), by: text() },
+            Event::Warning { text: text() },
+            Event::Detail { text: text() },
+            Event::Head { text: text() },
+            Event::Done(outcome),
+            Event::Failed(error),
+            Event::Summary { done: 0, failed: 0, unfinished: 0, code: 0 },
+        ]
+    }
+
+    /// The words in backticks that stand outside of brackets and are no flags.
+    fn named(text: &str) -> BTreeSet<&str> {
+        let mut depth = 0;
+        let words = text.split('`').enumerate().filter_map(|(nth, part)| {
+            let is_word = nth % 2 == 1;
+            if !is_word {
+                depth += part.matches('(').count() as i32 - part.matches(')').count() as i32;
+            }
+            (is_word && depth == 0 && !part.starts_with('-')).then_some(part)
+        });
+        words.collect()
+    }
+
+    #[test]
+    fn the_documents_name_the_events_that_there_are() {
+        let events = events();
+        let there: BTreeSet<&str> = events.iter().map(|event| body(event, None).0).collect();
+        assert_eq!(there.len(), events.len());
+        let readme = include_str!("../../README.md");
+        let told = readme.split_once("The events are ").unwrap().1.split_once("Bytes are integers").unwrap().0;
+        assert_eq!(named(told), there, "the README's");
+        let table = include_str!("json.rs").lines().filter_map(|line| line.strip_prefix("//! | `")?.split('`').next());
+        assert_eq!(table.collect::<BTreeSet<_>>(), there, "the table at the top of this file");
+    }
 
     #[test]
     fn what_is_not_known_is_absent() {
