@@ -236,7 +236,7 @@ pub fn usable(one: &Unfinished, trust: bool, deed: Deed) -> Result<&Record, Faul
             .hint("remove it, unless you know who put it there")),
         Some(_) if trust => Ok(record),
         Some(doubt) => {
-            let (file, url) = (shown(&one.file()), &record.url);
+            let (file, url) = (shown(&one.file()), one.remote().unwrap_or_default());
             let deed = match (deed, record.kind) {
                 (Deed::Cancel, _) => format!("speak to {url}"),
                 (Deed::GoOn, Kind::Upload) => format!("send {file} to {url}"),

@@ -41,7 +41,7 @@ fn row(one: &Unfinished, now: SystemTime) -> Row {
         total: record.length,
         age: Some(age(record, now)),
         state: state(one, record),
-        remote: record.url.clone(),
+        remote: one.remote().unwrap_or_default(),
     }
 }
 
@@ -90,7 +90,7 @@ fn object(one: &Unfinished, now: SystemTime) -> Value {
         "file": name(one).to_string_lossy(),
         "record": one.sidecar.to_string_lossy(),
         "direction": record.map(|record| way(record.kind)),
-        "remote": record.map(|record| &record.url),
+        "remote": one.remote(),
         "done": record.map(|record| record.held(disk::boot_id()).len()),
         "total": record.and_then(|record| record.length),
         "updated": record.map(|record| humantime::format_rfc3339_seconds(record.updated).to_string()),

@@ -9,6 +9,7 @@ use crate::fault::{Fault, Kind as FaultKind};
 use crate::partial::record_file::Place;
 use crate::partial::{DATA_SUFFIX, SIDECAR_SUFFIX, Sidecar, read_sidecar};
 use crate::record::{Kind, Owner, Record};
+use crate::wire::mask;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -69,6 +70,13 @@ impl Unfinished {
     /// Whether the record speaks of the file it lies beside.
     pub fn fits(&self) -> bool {
         self.record().is_some_and(|record| misfit(&self.sidecar, record).is_none())
+    }
+
+    /// The remote place for people: somebody may have written a password into the record by hand.
+    pub fn remote(&self) -> Option<String> {
+        let shown =
+            |text: &String| text.parse().map_or_else(|_| mask::masked_reference(text), |url| mask::masked(&url));
+        self.record().map(|record| shown(&record.url))
     }
 
     /// The local file: a download's target, an upload's source.
@@ -211,14 +219,29 @@ pub fn is_alive(record: &Record, owner: &Owner) -> bool {
     let asked = rustix::process::test_kill_process(pid);
     owner.boot == disk::boot_id()
         && !matches!(asked, Err(rustix::io::Errno::SRCH))
-        && age_of(owner.pid).is_none_or(|age| age + SLACK >= record.updated.elapsed().unwrap_or_default())
+        && stat_of(owner.pid).is_none_or(|stat| {
+            let age = age_of(&stat).unwrap_or(Duration::MAX - SLACK);
+            !is_over(&stat) && age + SLACK >= record.updated.elapsed().unwrap_or_default()
+        })
 }
 
-/// How long ago a process began; `None` where the system does not say (only Linux does, proc_pid_stat(5)).
-fn age_of(pid: u32) -> Option<Duration> {
+/// What the system says of a process after its name, from the third field on (proc_pid_stat(5)); `None` where it does
+/// not (only Linux does).
+fn stat_of(pid: u32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the program's name in brackets, which may hold anything; starttime is the 22nd.
-    let began: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    // The second field is the program's name in brackets, which may hold anything.
+    Some(stat.rsplit_once(')')?.1.to_string())
+}
+
+/// Whether the process has ended, and only whoever started it has not yet looked.
+fn is_over(stat: &str) -> bool {
+    matches!(stat.split_whitespace().next(), Some("Z" | "X"))
+}
+
+/// How long ago a process began.
+fn age_of(stat: &str) -> Option<Duration> {
+    // starttime is the 22nd field of all.
+    let began: u64 = stat.split_whitespace().nth(19)?.parse().ok()?;
     let uptime: f64 = std::fs::read_to_string("/proc/uptime").ok()?.split(' ').next()?.parse().ok()?;
     let began = began as f64 / rustix::param::clock_ticks_per_second().max(1) as f64;
     Duration::try_from_secs_f64((uptime - began).max(0.0)).ok()
@@ -305,6 +328,14 @@ mod tests {
             "this process is younger than the record: a number used again"
         );
         assert!(!is_alive(&now, &owner(host, own, "another")));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let over = || stat_of(child.id()).is_none_or(|stat| is_over(&stat));
+        while !over() {
+            std::thread::yield_now();
+        }
+        #[cfg(target_os = "linux")]
+        assert!(!is_alive(&now, &owner(host, child.id(), boot)), "it has ended, and nobody has looked");
+        child.wait().unwrap();
         assert!(!is_alive(&now, &owner(host, 0x3fff_fff0, boot)));
         assert!(!is_alive(&record, &owner("elsewhere", own, boot)), "its record is old");
         let fresh = Record { updated: std::time::SystemTime::now(), ..record };
