@@ -125,7 +125,7 @@ impl Fault {
             Kind::Local => "mend that and run the same command again",
             Kind::Held => "wait for it, or end it; `onward status` names it",
             Kind::Unknown => "look at the server, then run the same command again",
-            Kind::Usage => "`onward --help` says how",
+            Kind::Usage => "--help after the subcommand says how, as in `onward download --help`",
             Kind::Refused | Kind::Untrusted | Kind::Other => return self.hint.clone(),
         };
         Some(self.hint.clone().unwrap_or_else(|| by_kind.to_string()))

@@ -53,6 +53,7 @@ async fn all(mut settings: config::Download, observer: Arc<dyn Observer>, stop: 
         policy: policy(&settings.link),
         least: settings.least,
         records: Rc::default(),
+        claims: Rc::default(),
         memory: Rc::default(),
         hosts: Rc::default(),
         large: Arc::new(Semaphore::new(settings.work.jobs.max(1) as usize)),

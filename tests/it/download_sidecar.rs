@@ -257,6 +257,8 @@ fn data_missing() {
     std::fs::remove_file(half.world.path(DATA)).unwrap();
     let ended = half.mends();
     ended.says_any(&["gone", "missing", "restarted"]);
+    let told = ended.events_called("warning");
+    assert_eq!(told.iter().filter(|event| event["text"].as_str().unwrap().contains("is gone")).count(), 1, "{told:?}");
 }
 
 #[test]
@@ -343,6 +345,22 @@ fn a_download_does_not_take_the_data_of_another_in_the_same_run() {
     download(&world, &origin.url("/x")).arg(origin.url("/x.old")).args(slowly).run().exits(0);
     world.finished("x", &short);
     world.finished("x.old", &long);
+}
+
+/// The names come with the answers: --overwrite is for what was there before this command.
+#[test]
+fn two_that_turn_out_to_have_one_name_do_not_overwrite_each_other() {
+    let world = World::new();
+    let origin = Origin::start();
+    let both = [Content::random(28, 1000), Content::random(29, 1000)];
+    for (path, content) in ["/a", "/b"].iter().zip(&both) {
+        let page = Page::of(content).header("Content-Disposition", "attachment; filename=\"same.txt\"");
+        origin.page(path, page.etag(&format!("\"{path}\"")));
+    }
+    let ended = download(&world, &origin.url("/a")).arg(origin.url("/b")).arg("--overwrite").run();
+    ended.exits(8).says("of this very command").stdout_is("same.txt\n");
+    let failed = ended.event("failed")["id"].as_u64().unwrap();
+    world.finished("same.txt", &both[1 - failed as usize]);
 }
 
 /// Whoever made the file may go on writing to it after it was checked.

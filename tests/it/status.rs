@@ -349,3 +349,26 @@ fn a_demonstration_that_is_stopped_leaves_nothing() {
     run.wait().died_of(rustix::process::Signal::TERM).says("stopped");
     world.holds_only(&[]);
 }
+
+#[test]
+fn a_password_that_somebody_wrote_into_a_record_is_not_shown() {
+    let world = World::new();
+    let content = Content::random(22, 8 * MIB);
+    let origin = Origin::serving(&content);
+    half(&world, &origin, "file.bin");
+    let text = world.text("file.bin.partial.toml").replace("http://", "http://me:hunter2@");
+    world.write("file.bin.partial.toml", text);
+    for args in [&["status"][..], &["status", "--json"]] {
+        let ended = world.onward(args).run();
+        ended.exits(0).never_says("hunter2");
+        assert!(String::from_utf8_lossy(&ended.stdout).contains("file.bin"), "{}", ended.story());
+    }
+    set_mode(&world.path("file.bin.partial.toml"), 0o644);
+    world.onward(["resume"]).run().exits(8).says("it would have us").never_says("hunter2");
+}
+
+#[test]
+fn the_demonstration_finds_a_place_where_the_usual_one_cannot_be_written() {
+    let ended = World::new().onward(["demo", "--size", "8M"]).env("TMPDIR", "/proc/self").run();
+    ended.exits(0).says("/dev/shm/");
+}

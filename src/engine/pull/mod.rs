@@ -3,6 +3,7 @@
 //! The first request is the transfer: it asks for the first missing byte and everything behind it, and its answer
 //! says what the remote can do. What an earlier run left is used only if [`crate::plan`] says so, for this answer.
 
+mod claims;
 mod evidence;
 mod existing;
 mod fill;
@@ -11,6 +12,7 @@ mod open;
 mod prefix;
 mod records;
 
+pub use claims::Claims;
 pub use finish::digests_wanted;
 
 use super::crew::First;
@@ -102,6 +104,8 @@ pub struct Tools {
     pub least: Least,
     /// What lies unfinished in the folders of this run.
     pub records: Rc<Records>,
+    /// The paths that are some file's of this run.
+    pub claims: Rc<Claims>,
     /// What is remembered of finished downloads.
     pub memory: Rc<Memory>,
     /// What is remembered of hosts.
@@ -171,6 +175,7 @@ impl Transfer<'_> {
         self.tell(Event::Started { name, direction: Direction::Download, remote, total: None });
         let mut target = self.known_target()?;
         if let Some(path) = &target {
+            self.tools.claims.claim(path, self.order.file)?;
             if let Some(outcome) = self.published(path)? {
                 return Ok(outcome);
             }
@@ -182,7 +187,10 @@ impl Transfer<'_> {
             Some(path) => Some(self.slot(path)?),
             None => None,
         };
-        if let (Some(prefix), Some(path), Some(own)) = (self.order.adopt.take(), &target, slot.take()) {
+        if let Some(path) = &target
+            && let Some(prefix) = self.order.adopt.take()
+            && let Some(own) = slot.take()
+        {
             match own.record().is_some() {
                 // The same command again: what was taken over then is gone on from.
                 true => slot = Some(own),
@@ -278,6 +286,7 @@ impl Transfer<'_> {
             (Some(slot), Some(path)) => (slot, path),
             _ => {
                 let path = self.named(&opening.head);
+                self.tools.claims.claim(&path, self.order.file)?;
                 if let Some(outcome) = self.already_there(&path).await? {
                     return Ok(Attempt::Done(outcome));
                 }
