@@ -522,8 +522,7 @@ impl Text {
         record.validator = self.validator;
         record.prefix = self.prefix;
         record.stamp = self.stamp;
-        record.publishing = self.publishing;
-        record.parked = self.parked;
+        (record.publishing, record.parked) = (self.publishing, self.parked);
         record.owner = self.owner;
         record.session = self.session;
         record.extra = self.extra;
