@@ -12,7 +12,7 @@ use crate::engine::pour::{self, Poured, pour};
 use crate::engine::pull::{self, Into, Tools, pull};
 use crate::event::{Event, FileId, Observer, Outcome};
 use crate::fault::{Fault, Kind};
-use crate::net::{self, Net};
+use crate::net::{self, Lane, Net};
 use crate::record::Existing;
 use crate::report;
 use crate::source::http::Http;
@@ -41,7 +41,7 @@ pub fn run(settings: config::Download, observer: &Arc<dyn Observer>, stop: &Stop
 
 async fn all(mut settings: config::Download, observer: Arc<dyn Observer>, stop: Stop) -> Result<(), Fault> {
     let deadline = Deadline::start(&settings.link, &stop);
-    let mut net = Net::new(link::options(&settings.link)).heard_by(&observer);
+    let mut net = link::net(&settings.link, &observer);
     if let Some(path) = &settings.heads {
         net = net.telling(heads::writer(path, observer.clone())?);
     }
@@ -104,7 +104,9 @@ async fn one(
     let shown = net::shown(&url);
     let name = filename::of_url(&url);
     let mirrors = mirrors(settings, fetch, &net)?;
-    let source = source(Http::new(net, url, access), settings, fetch, (file, tools));
+    // Many small files go well together over one HTTP/2 connection; a single file is faster without its frames.
+    let lane = if settings.files.len() > 1 { Lane::Shared } else { Lane::Own };
+    let source = source(Http::new(net, url, access).beginning_on(lane), settings, fetch, (file, tools));
     let target = target(settings, fetch);
     if settings.dry_run {
         return look(&*source, target.unwrap_or_else(|| settings.dir.join(&name))).await.map(|()| None);

@@ -1,11 +1,13 @@
 //! From settings to the network's own values: connection options, and what lets us in at the origin of a URL.
 
 use crate::config::{Cookies, Link};
+use crate::event::Observer;
 use crate::fault::{Fault, Kind};
-use crate::net::{Access, Options, same_origin};
+use crate::net::{Access, Net, Options, same_origin};
 use crate::wire::cookies::Jar;
 use crate::wire::netrc;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use std::sync::Arc;
 use url::Url;
 
 /// The options that `link` gives all connections.
@@ -20,6 +22,13 @@ pub fn options(link: &Link) -> Options {
         user_agent: link.user_agent.clone(),
         allow_downgrade: link.allow_downgrade,
     }
+}
+
+/// The network by the rules of `link`. Requests are told to `observer` only where somebody wants to hear of them:
+/// putting them into words costs more than a small file.
+pub fn net(link: &Link, observer: &Arc<dyn Observer>) -> Net {
+    let net = Net::new(options(link));
+    if link.heard { net.heard_by(observer) } else { net }
 }
 
 /// What `link` sends to the origin of `url`; a login inside the URL is taken out of it. A header given with `-H`

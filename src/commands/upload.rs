@@ -10,7 +10,6 @@ use crate::engine::pace::Pace;
 use crate::engine::push::{self, Ground, Job};
 use crate::event::{Event, FileId, Observer};
 use crate::fault::{Fault, Kind};
-use crate::net::Net;
 use crate::record::Record;
 use crate::remote::{Destination, Manner, Remotes, Wish};
 use crate::wire::names;
@@ -88,7 +87,7 @@ pub fn forget(record: &Record, settings: &Cancel, observer: &Arc<dyn Observer>, 
 }
 
 fn ground(through: &Link, manner: Manner, observer: &Arc<dyn Observer>, stop: &Stop) -> Ground {
-    let net = Rc::new(Net::new(link::options(through)).heard_by(observer));
+    let net = Rc::new(link::net(through, observer));
     Ground {
         remotes: Rc::new(Remotes::new(net, manner).remembering()),
         pace: Pace::new(through.limit_rate),

@@ -222,7 +222,7 @@ impl<'a> Layers<'a> {
             strict: flags.strict,
             buffer,
             work: self.work(flags.connections, flags.jobs, flags.chunk_size, flags.no_restart)?,
-            link: self.link(flags.link)?,
+            link: self.link(flags.link, &flags.show)?,
         })
     }
 
@@ -276,7 +276,7 @@ impl<'a> Layers<'a> {
                 part,
             },
             work,
-            link: self.link(flags.link)?,
+            link: self.link(flags.link, &flags.show)?,
         })
     }
 
@@ -328,13 +328,13 @@ impl<'a> Layers<'a> {
                 cli::Assume::Lost => Assume::Lost,
             }),
             work: self.work(flags.connections, flags.jobs, None, flags.no_restart)?,
-            link: self.link(flags.link)?,
+            link: self.link(flags.link, &flags.show)?,
         })
     }
 
     fn probe(&self, flags: cli::Probe) -> Result<Probe, Fault> {
         let urls = flags.urls.iter().map(|text| parse_url(text)).collect::<Result<_, _>>()?;
-        Ok(Probe { urls, json: flags.json, speed: flags.speed, link: self.link(flags.link)? })
+        Ok(Probe { urls, json: flags.json, speed: flags.speed, link: self.link(flags.link, &flags.show)? })
     }
 
     fn cancel(&self, flags: cli::Cancel) -> Result<Cancel, Fault> {
@@ -343,7 +343,7 @@ impl<'a> Layers<'a> {
             to: flags.to,
             trust: flags.trust,
             fields: fields(flags.fields),
-            link: self.link(flags.link)?,
+            link: self.link(flags.link, &flags.show)?,
         })
     }
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 impl Layers<'_> {
-    pub(super) fn link(&self, flags: cli::Link) -> Result<Link, Fault> {
+    pub(super) fn link(&self, flags: cli::Link, show: &cli::Show) -> Result<Link, Fault> {
         let default = Link::default();
         let cacert = match flags.cacert.is_empty() {
             true => self.pick(None, "cacert", |text| Ok::<_, Fault>(vec![PathBuf::from(text)]))?.unwrap_or_default(),
@@ -32,6 +32,7 @@ impl Layers<'_> {
             netrc: self.netrc(flags.netrc)?,
             cookies: flags.cookies.iter().map(|text| self.cookies(text)).collect::<Result<_, _>>()?,
             allow_downgrade: flags.allow_downgrade,
+            heard: show.verbose > 0,
             cacert,
             insecure: flags.insecure,
             proxy: self.pick(flags.proxy, "proxy", text)?,

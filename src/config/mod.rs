@@ -92,6 +92,8 @@ pub struct Link {
     pub max_time: Option<Duration>,
     /// Tries without progress; `None` is endless.
     pub retries: Option<u32>,
+    /// Whether somebody wants to hear of each request.
+    pub heard: bool,
 }
 
 impl Default for Link {
@@ -113,6 +115,7 @@ impl Default for Link {
             stall_timeout: Duration::from_secs(20),
             max_time: None,
             retries: Some(10),
+            heard: false,
         }
     }
 }

@@ -69,6 +69,8 @@ pub struct Crew {
     pub media: Option<String>,
     /// Whether bytes were taken that are only shown by samples to be of this content.
     pub sampled: Cell<bool>,
+    /// Connections that are to end although there is more to do.
+    surplus: Cell<usize>,
     /// The claims' outlets: whoever cuts a claim shrinks its outlet.
     outlets: RefCell<HashMap<ClaimId, Way>>,
 }
@@ -77,8 +79,8 @@ pub struct Crew {
 #[derive(Clone)]
 struct Way {
     outlet: Rc<RefCell<Outlet>>,
-    /// Somebody else has fetched what it still lacked.
-    overtaken: Rc<Notify>,
+    /// Its connection is to let go of it: somebody else has fetched what it lacked, or the connection is not needed.
+    over: Rc<Notify>,
 }
 
 /// A claim that is given back when its connection ends, however it ends.
@@ -139,7 +141,17 @@ impl Crew {
             done: Cell::new(done),
             busy: Cell::new(0),
             outlets: RefCell::default(),
+            surplus: Cell::new(0),
         }
+    }
+
+    /// So many connections help nobody: they end, those with the last bytes first. What they did not fetch is free.
+    pub fn dismiss(&self, surplus: usize) {
+        self.surplus.set(surplus);
+        let outlets = self.outlets.borrow();
+        let mut ways: Vec<&Way> = outlets.values().collect();
+        ways.sort_by_key(|way| std::cmp::Reverse(way.outlet.borrow().at()));
+        ways.iter().take(surplus).for_each(|way| way.over.notify_one());
     }
 
     /// The supplier that the content is known by.
@@ -155,6 +167,10 @@ impl Crew {
             return end;
         }
         loop {
+            if let Some(fewer) = self.surplus.get().checked_sub(1) {
+                self.surplus.set(fewer);
+                return End::Idle;
+            }
             let claim = match &first {
                 Some(first) => self.spans.borrow_mut().take_open(first.range.len()),
                 None => self.spans.borrow_mut().take(by.want.get(), self.sink.chunk_size()),
@@ -250,7 +266,7 @@ impl Crew {
         }
         let Some(claim) = self.spans.borrow_mut().overtake(slow, rest.start) else { return Ok(()) };
         let held = self.hold(claim).map_err(End::Fault)?;
-        way.overtaken.notify_one();
+        way.over.notify_one();
         let mine = got.split_off(usize::try_from(claim.range.start - range.start).unwrap_or(got.len()));
         self.put(&held, mine).map_err(End::Fault)
     }
@@ -265,7 +281,7 @@ impl Crew {
             self.spans.borrow_mut().release(claim.id);
             return Err(Fault::new(Kind::Other, format!("bytes {:?} were claimed twice", claim.range)));
         };
-        let way = Way { outlet: Rc::new(RefCell::new(outlet)), overtaken: Rc::default() };
+        let way = Way { outlet: Rc::new(RefCell::new(outlet)), over: Rc::default() };
         self.outlets.borrow_mut().insert(claim.id, way.clone());
         Ok(Held { crew: self, id: claim.id, way })
     }
@@ -305,7 +321,7 @@ impl Crew {
                     let next = tokio::select! {
                         biased;
                         next = reply.body.next() => next?,
-                        () = held.way.overtaken.notified() => return Ok(None),
+                        () = held.way.over.notified() => return Ok(None),
                     };
                     let Some(bytes) = next else { return Ok(None) };
                     self.meter.borrow_mut().moved(bytes.len() as u64);

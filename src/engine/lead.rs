@@ -130,7 +130,12 @@ impl Lead<'_> {
                         left: crew.spans.borrow().left(),
                         limit: self.tools.pace.rate(),
                     };
+                    let before = course.adapt.wanted();
                     course.adapt.look(sample);
+                    if course.adapt.wanted() < before {
+                        // They were tried and did not help: on a fast line each one costs.
+                        crew.dismiss(hands.len().saturating_sub(course.wanted(self.connections.is_some())));
+                    }
                     self.wait_on(&mut course);
                     self.progress(crew);
                     self.hedge(crew, &mut course, hands);

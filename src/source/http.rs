@@ -28,6 +28,8 @@ pub struct Http {
     secrets: Option<Rc<dyn Secrets>>,
     /// Held while a fresh URL is asked for: connections that find the same one expired wait for it.
     renewing: Mutex<()>,
+    /// Over which connections the first request goes.
+    lane: Lane,
 }
 
 /// Where the file is to be had now.
@@ -48,7 +50,12 @@ impl Http {
     /// The file behind `url`.
     pub fn new(net: Rc<Net>, url: Url, access: Access) -> Self {
         let at = At { url, access, resolved: None, renewals: 0, hopeful: true, whole: true };
-        Self { net, at: RefCell::new(at), secrets: None, renewing: Mutex::default() }
+        Self { net, at: RefCell::new(at), secrets: None, renewing: Mutex::default(), lane: Lane::Shared }
+    }
+
+    /// The same, the first request over connections of this kind.
+    pub fn beginning_on(self, lane: Lane) -> Self {
+        Self { lane, ..self }
     }
 
     /// The same with somebody who gives a fresh URL when this one has expired, or at once where it is not `whole`.
@@ -119,7 +126,7 @@ impl Http {
         let mut hops = Vec::new();
         let mut note = |from: &Url, to: &Url, status| hops.push(Hop { from: shown(from), to: shown(to), status });
         let access = self.at.borrow().access.clone();
-        let answer = self.net.fetch(request(url, ask), &access, &mut note).await?;
+        let answer = self.net.fetch(request(url, ask, self.lane), &access, &mut note).await?;
         // A login page may be where redirects lead to for a while: it is not where the file is.
         if !hops.is_empty() && answer.status.is_success() && !is_html(&answer) {
             self.at.borrow_mut().resolved = Some(answer.url.clone());
@@ -155,7 +162,7 @@ impl Source for Http {
     }
 }
 
-fn request(url: Url, ask: &Ask) -> Request {
+fn request(url: Url, ask: &Ask, lane: Lane) -> Request {
     // A coding would make the bytes of a range those of something else (RFC 9110, section 8.4).
     let mut request = Request::new(Method::GET, url).header(ACCEPT_ENCODING, "identity");
     if !ask.alone {
@@ -180,7 +187,7 @@ fn request(url: Url, ask: &Ask) -> Request {
             request = request.header(name, value);
         }
     }
-    request.lane(if ask.alone { Lane::Own } else { Lane::Shared })
+    request.lane(if ask.alone { Lane::Own } else { lane })
 }
 
 /// Takes an answer apart.
