@@ -39,6 +39,7 @@ mod slot;
 #[cfg(test)]
 mod tests;
 mod writer;
+mod young;
 
 pub use draft::Draft;
 pub use follow::Follower;

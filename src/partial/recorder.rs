@@ -3,7 +3,7 @@
 
 use super::ledger::Ledger;
 use super::writer::OpenRun;
-use super::{Place, held};
+use super::{Place, held, young};
 use crate::byteset::ByteSet;
 use crate::chunk::{ByteRange, Layout};
 use crate::disk;
@@ -244,6 +244,8 @@ impl Shared {
         } else if self.born.elapsed() >= FIRST {
             self.dirty.store(true, Ordering::Relaxed);
             self.start_recorder();
+        } else if !self.dirty.swap(true, Ordering::Relaxed) {
+            young::watch(self, self.born + FIRST);
         }
     }
 

@@ -2,8 +2,8 @@
 //! the right file or a clear error; never in a wrong file, never with a good one lost.
 
 use crate::download::{download, half_done, on_record};
-use crate::origin::{Origin, Page, always, ignore_if_range};
-use crate::world::{Content, Ended, World};
+use crate::origin::{Origin, Page, always, ignore_if_range, stall_after};
+use crate::world::{Content, Ended, World, eventually};
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 
 const LEN: u64 = 4 << 20;
@@ -427,4 +427,22 @@ fn the_remote_is_gone_and_what_is_there_is_kept() {
     half.origin.honest_again();
     half.mends();
     assert!(half.origin.sent() <= LEN - half.held, "{}", half.origin.story());
+}
+
+/// A line that falls silent after its first bytes: they are on record all the same, and a kill does not take them.
+#[test]
+fn what_came_before_a_silence_is_on_record() {
+    let (world, content) = (World::new(), Content::random(31, LEN));
+    let origin = Origin::serving(&content);
+    let arrived = 256 << 10;
+    origin.when(always(), stall_after(arrived));
+    let running = download(&world, &origin.url("/file.bin")).args(["-x", "1", "--stall-timeout", "10m"]).start();
+    let held = eventually("all that has arrived on record", || on_record(&world.path(SIDECAR)).filter(|n| *n > 0));
+    assert_eq!(held, arrived);
+    running.kill();
+    origin.honest_again();
+    let ended = download(&world, &origin.url("/file.bin")).run();
+    ended.exits(0);
+    world.finished("file.bin", &content);
+    assert_eq!(ended.event("done")["already"], arrived, "{}", ended.story());
 }
