@@ -2,7 +2,7 @@
 
 use crate::nginx::Nginx;
 use crate::origin::{Origin, Page, always, at, at_rate, chunked, cut_after, first, status, until_close};
-use crate::world::{Content, Ended, Onward, Signal, World, skip_anywhere};
+use crate::world::{Content, Ended, Onward, Signal, World, same, skip_anywhere};
 use std::path::Path;
 
 /// The chunk size of these tests, in bytes.
@@ -535,6 +535,21 @@ fn nginx_over_every_protocol() {
             assert_eq!(moved(&ended), content.len() - held, "{protocol} {connections}\n{}", ended.story());
         }
     }
+    // Several files begin on one HTTP/2 connection.
+    let other = Content::random(19, 6 << 20);
+    nginx.put("other.bin", &other);
+    let world = World::new();
+    let again =
+        || download(&world, &nginx.tls_url("/file.bin")).arg(nginx.tls_url("/other.bin")).arg("--cacert").arg(&cacert);
+    let running = again().args(["--limit-rate", "4M"]).start();
+    for name in ["file.bin.partial.toml", "other.bin.partial.toml"] {
+        crate::world::eventually("a record", || on_record(&world.path(name)).filter(|held| *held > 1 << 18));
+    }
+    running.kill().died_of(Signal::KILL);
+    again().run().exits(0);
+    same(&world.path("file.bin"), &content);
+    same(&world.path("other.bin"), &other);
+    world.holds_only(&["file.bin", "other.bin"]);
     assert!(nginx.log().contains("HTTP/2.0 20"), "no request over HTTP/2:\n{}", nginx.log());
 }
 
