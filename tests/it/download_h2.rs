@@ -3,8 +3,8 @@
 //! HTTP/1.1, as further connections do.
 
 use crate::download::download;
-use crate::origin::Identity;
-use crate::world::{Content, World};
+use crate::origin::{Identity, Origin, Page};
+use crate::world::{Content, World, same};
 use bytes::Bytes;
 use http::Version;
 use http_body_util::Full;
@@ -158,6 +158,8 @@ fn answers_that_end_in_their_middle() {
     const CANCEL: u32 = 8;
     const ENHANCE_YOUR_CALM: u32 = 11;
     let identity = Identity::new();
+    let other = Origin::start();
+    other.page("/small", Page::of(&Content::random(121, 100)));
     for (ends, goes_on) in [
         (Ends::Reset(INTERNAL_ERROR), true),
         (Ends::Reset(CANCEL), true),
@@ -170,12 +172,15 @@ fn answers_that_end_in_their_middle() {
         let (world, content) = (World::new(), Content::random(120, LEN));
         std::fs::write(world.path("ca.pem"), &identity.cert_pem).unwrap();
         let peer = Peer::start(&identity, &content, LEN / 4, ends);
-        let ended = download(&world, &peer.url()).args(["-x1", "--cacert", "ca.pem"]).run();
+        // With a second file: several begin on one HTTP/2 connection, a single one would not.
+        let ended = download(&world, &peer.url()).arg(other.url("/small")).args(["-x1", "--cacert", "ca.pem"]).run();
         let asked = peer.asked.lock().unwrap().clone();
         assert_eq!(ended.code(), Some(0), "{ends:?}, asked {asked:?}\n{}", ended.story());
-        world.finished("file.bin", &content);
+        same(&world.path("file.bin"), &content);
+        world.holds_only(&["ca.pem", "file.bin", "small"]);
         assert_eq!(asked[0], (Version::HTTP_2, 0), "{ends:?}, asked {asked:?}");
-        let moved = ended.event("done")["moved"].as_u64().unwrap();
+        let done = ended.events_called("done").into_iter().find(|done| done["file"] == "file.bin").unwrap();
+        let moved = done["moved"].as_u64().unwrap();
         assert!(moved <= LEN * 115 / 100, "{ends:?}: {moved} bytes, asked {asked:?}");
         let later = asked.iter().any(|(_, start)| *start > 0);
         assert_eq!(later, goes_on, "{ends:?}: asked {asked:?}\n{}", ended.story());
