@@ -22,6 +22,9 @@ use tokio::task::JoinSet;
 const BEAT: Duration = Duration::from_millis(50);
 /// Claims are of about this much work for one connection, in seconds.
 const CLAIM: f64 = 3.0;
+/// A connection that does not help may stay where less than this is left, in bytes: what is on its way to us is lost
+/// with it, and that can be some megabytes.
+const WORTH_DISMISSING: u64 = 128 << 20;
 
 /// What is known of one supplier just now.
 struct Seat {
@@ -65,8 +68,10 @@ impl Course {
     /// work.
     fn next_seat(&self, crew: &Crew) -> Option<usize> {
         let free = |seat: &usize| {
-            let it = &self.seats[*seat];
-            !it.gone && it.pause.is_none() && crew.has_work(&crew.suppliers[*seat])
+            let (it, supplier) = (&self.seats[*seat], &crew.suppliers[*seat]);
+            // One connection is enough to show that a place has the same content.
+            let waits = !supplier.is_proven() && supplier.busy.get() > 0;
+            !it.gone && it.pause.is_none() && !waits && crew.has_work(supplier)
         };
         (0..self.seats.len()).filter(free).min_by_key(|seat| crew.suppliers[*seat].busy.get())
     }
@@ -132,9 +137,10 @@ impl Lead<'_> {
                     };
                     let before = course.adapt.wanted();
                     course.adapt.look(sample);
-                    if course.adapt.wanted() < before {
+                    let surplus = hands.len().saturating_sub(course.wanted(self.connections.is_some()));
+                    if course.adapt.wanted() < before && sample.left > surplus as u64 * WORTH_DISMISSING {
                         // They were tried and did not help: on a fast line each one costs.
-                        crew.dismiss(hands.len().saturating_sub(course.wanted(self.connections.is_some())));
+                        crew.dismiss(surplus);
                     }
                     self.wait_on(&mut course);
                     self.progress(crew);

@@ -253,6 +253,11 @@ impl Supplier {
         }
     }
 
+    /// Whether this place was shown to have the same content.
+    pub fn is_proven(&self) -> bool {
+        self.proven.get()
+    }
+
     /// Shows that this place has the same content: the same length, no other digest, and the same bytes wherever they
     /// are compared, with what is here or with what the place that the content is known by gives.
     pub async fn prove(&self, crew: &Crew) -> Result<(), End> {
