@@ -135,13 +135,7 @@ impl Lead<'_> {
                         left: crew.spans.borrow().left(),
                         limit: self.tools.pace.rate(),
                     };
-                    let before = course.adapt.wanted();
-                    course.adapt.look(sample);
-                    let surplus = hands.len().saturating_sub(course.wanted(self.connections.is_some()));
-                    if course.adapt.wanted() < before && sample.left > surplus as u64 * WORTH_DISMISSING {
-                        // They were tried and did not help: on a fast line each one costs.
-                        crew.dismiss(surplus);
-                    }
+                    self.adapt(crew, &mut course, sample, hands.len());
                     self.wait_on(&mut course);
                     self.progress(crew);
                     self.hedge(crew, &mut course, hands);
@@ -161,6 +155,16 @@ impl Lead<'_> {
                 spawn(crew, hands, seat, None);
                 tokio::task::yield_now().await;
             }
+        }
+    }
+
+    /// Finds out how many connections help. Those that were tried and do not end: on a fast line each one costs.
+    fn adapt(&self, crew: &Crew, course: &mut Course, sample: Sample, hands: usize) {
+        let before = course.adapt.wanted();
+        course.adapt.look(sample);
+        let surplus = hands.saturating_sub(course.wanted(self.connections.is_some()));
+        if course.adapt.wanted() < before && sample.left > surplus as u64 * WORTH_DISMISSING {
+            crew.dismiss(surplus);
         }
     }
 
