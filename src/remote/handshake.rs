@@ -401,8 +401,10 @@ impl Reply {
         let location = response.field(LOCATION).map(str::to_string);
         let body = match status {
             StatusCode::NO_CONTENT => bytes::Bytes::new(),
+            // These may mean that another writer is at it, or that the content is wrong: without words nobody knows.
+            StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => response.bytes(wire::MAX_REPLY).await?,
             status if status.is_success() => response.bytes(wire::MAX_REPLY).await?,
-            // A refusal may come before the piece has gone out, and its words be lost with the connection.
+            // Other refusals may come before the piece has gone out, and their words be lost with the connection.
             _ => response.bytes(wire::MAX_REPLY).await.unwrap_or_default(),
         };
         let problem = (!status.is_success()).then(|| serde_json::from_slice(&body).ok()).flatten();

@@ -262,3 +262,43 @@ fn laravel_gets_the_last_chunk_last() {
     assert_eq!((log.len(), log[11].number("resumableChunkNumber")), (12, 12));
     assert_eq!(log[11].file().len() as u64, CHUNK + 5, "its tail is merged");
 }
+
+/// A server that refuses a chunk by its length and closes at once, with most of it unread, is heard, not taken for a
+/// broken connection.
+#[test]
+fn a_413_is_heard_although_the_chunk_is_still_on_its_way() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    const MOST: u64 = 3 << 20;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/up", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || -> std::io::Result<()> {
+                let mut from = BufReader::new(stream.try_clone()?);
+                loop {
+                    let mut length = 0;
+                    for line in from.by_ref().lines() {
+                        let line = line?.to_ascii_lowercase();
+                        length = line.strip_prefix("content-length: ").map_or(length, |told| told.parse().unwrap());
+                        if line.is_empty() {
+                            break;
+                        }
+                    }
+                    let status = if length > MOST { "413 Too Large" } else { "200 OK" };
+                    if length <= MOST {
+                        std::io::copy(&mut from.by_ref().take(length), &mut std::io::sink())?;
+                    }
+                    write!(&stream, "HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}")?;
+                    if length > MOST || length == 0 {
+                        return Ok(());
+                    }
+                }
+            });
+        }
+    });
+    let world = World::new();
+    Content::random(1, 24 << 20).write_to(&world.path("a"));
+    let args = ["upload", "--dialect", "dropzone", "--chunk-size", "24M", "--retries", "2", "a", &url];
+    world.onward(args).run().exits(0).says("refuses larger requests");
+    world.holds_only(&["a"]);
+}
