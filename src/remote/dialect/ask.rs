@@ -4,7 +4,7 @@ use super::facts::{self, At, SHORT};
 use super::{Form, Mode};
 use crate::byteset::ByteSet;
 use crate::chunk::ByteRange;
-use crate::fault::{Fault, Kind};
+use crate::fault::{Fault, Kind, Verdict};
 use crate::net::{Options, Request, shown};
 use crate::remote::{Closed, Held, Manifest, Published, Put, Remote, Session, Standing, State};
 use crate::wire::dialect::{Call, Finish, Have, Place, Reply, fits_any, words};
@@ -16,6 +16,8 @@ use std::time::SystemTime;
 const LONGEST_ANSWER: usize = 4 << 20;
 /// In a session: the server has said that the file is complete.
 pub(super) const COMPLETE: &str = "complete";
+/// In a session: the call that ends the upload was made, and what came of it is not known.
+const ENDING: &str = "ending";
 /// A server that asks so often to wait for the end is not going to get there.
 const MOST_WAITS: u32 = 300;
 
@@ -139,6 +141,10 @@ impl Form {
         if self.run.borrow().done || session.text(COMPLETE).is_some() {
             return Ok(State::Done(self.published()));
         }
+        if self.repeats_end(session) {
+            let there = self.is_instant(session).await?;
+            return Ok(if there { State::Done(self.published()) } else { self.open_with(Held::Unknown) });
+        }
         let Some(have) = &self.dialect.have else { return Ok(self.open_with(Held::Unknown)) };
         if have.mode == Mode::Each {
             return self.each(session, have).await;
@@ -160,6 +166,26 @@ impl Form {
             };
         }
         self.told(have, &reply).map(|held| self.open_with(held))
+    }
+
+    /// Whether the call that ends the upload, of unknown outcome, can be made again with nothing before it.
+    fn repeats_end(&self, session: &Session) -> bool {
+        session.text(ENDING) == Some("yes") && !self.wants_last_reply()
+    }
+
+    /// Whether the server says that the whole file is there, where it has a way to. Its chunks may be gone by then, so they
+    /// are no sign.
+    async fn is_instant(&self, session: &Session) -> Result<bool, Fault> {
+        if let Some(create) = self.dialect.create.as_ref().filter(|create| create.capture.is_empty())
+            && !create.instant.is_empty()
+        {
+            let request = facts::request(&create.call, &self.base, &self.facts(session, None, None), &self.fields)?;
+            return Ok(fits_any(&create.instant, &self.call(request, &create.call).await?));
+        }
+        match self.dialect.have.as_ref().filter(|have| !have.instant.is_empty()) {
+            Some(have) => Ok(fits_any(&have.instant, &self.ask_for(session, have, 0).await?)),
+            None => Ok(false),
+        }
     }
 
     /// What a "yes" says is there.
@@ -186,7 +212,7 @@ impl Form {
             }
             Mode::List | Mode::Each => {
                 let list = have.at.as_ref().and_then(|place| place.value(reply)).unwrap_or(Value::Null);
-                Ok(Held::Bytes(self.listed(&list, have.base)))
+                Ok(self.but_the_last(self.listed(&list, have.base)))
             }
         }
     }
@@ -200,12 +226,31 @@ impl Form {
         };
         let items = list.as_array().map(Vec::as_slice).unwrap_or_default();
         let indices = items.iter().filter_map(number).filter_map(|told| told.checked_sub(base));
-        let mut held: ByteSet = indices.filter(|index| *index < self.count()).map(|index| self.range(index)).collect();
-        // A merge call that needs the last chunk's reply gets it by sending that chunk again.
+        indices.filter(|index| *index < self.count()).map(|index| self.range(index)).collect()
+    }
+
+    /// What the server lists, without the last chunk where ending needs the reply to the one that completed the file and
+    /// this run has not seen it: it is got by sending a chunk again.
+    fn but_the_last(&self, mut held: ByteSet) -> Held {
+        let length = self.plan.get().length;
+        let complete = length > 0 && held.contains(ByteRange::new(0, length));
+        let asked = self.run.borrow().last.as_ref().is_some_and(|last| self.asks_for_end(last));
+        let mut run = self.run.borrow_mut();
+        run.unseen = complete && !asked;
+        if run.unseen {
+            run.last = None;
+        }
+        drop(run);
         if self.wants_last_reply() {
             held.forget(self.range(self.count() - 1));
         }
-        held
+        Held::Bytes(held)
+    }
+
+    /// Whether the reply to a chunk asks for the call that ends the upload.
+    pub(super) fn asks_for_end(&self, reply: &Reply) -> bool {
+        let when = self.dialect.finish.as_ref().and_then(|finish| finish.when.as_ref());
+        when.is_some_and(|when| when.holds(reply))
     }
 
     /// Whether ending needs the reply to a chunk, and there is none in this run.
@@ -232,7 +277,7 @@ impl Form {
                 }
             }
         }
-        Ok(self.open_with(Held::Bytes(held)))
+        Ok(self.open_with(self.but_the_last(held)))
     }
 
     async fn ask_for(&self, session: &Session, have: &Have, index: u64) -> Result<Reply, Fault> {
@@ -243,37 +288,44 @@ impl Form {
 
     /// Says that all is there.
     pub(super) async fn end(&self, session: &Session) -> Result<Closed, Fault> {
-        if let Some(closed) = self.send_empty(session).await? {
+        if !self.repeats_end(session)
+            && let Some(closed) = self.send_empty(session).await?
+        {
             return Ok(closed);
         }
         let last = self.run.borrow().last.clone();
-        let finish = self.dialect.finish.as_ref();
-        let wanted = |finish: &&Finish| match (&finish.when, &last) {
-            (None, _) => true,
-            (Some(when), Some(reply)) => when.holds(reply),
-            (Some(_), None) => false,
-        };
-        let Some(finish) = finish.filter(wanted) else {
-            if !self.run.borrow().done && !self.dialect.send.done.is_empty() {
-                let text = format!("{} took every chunk and never said that the file is complete", shown(&self.base));
-                return Err(
-                    Fault::new(Kind::Unknown, text).hint("look at the server; `onward resume --restart` sends it anew")
-                );
-            }
-            self.run.borrow_mut().done = true;
-            return Ok(Closed::Published(self.published()));
-        };
+        let asked =
+            |finish: &&Finish| finish.when.is_none() || last.as_ref().is_some_and(|last| self.asks_for_end(last));
+        let Some(finish) = self.dialect.finish.as_ref().filter(asked) else { return self.ended_by_itself() };
         let facts = self.facts(session, last.as_ref(), None);
         let request = facts::request(&finish.call, &self.base, &facts, &self.fields)?;
-        let reply = match self.call(request, &finish.call).await {
-            Err(fault) if fault.kind == Kind::Network => return Ok(Closed::Ambiguous(fault)),
-            other => other?,
-        };
-        self.finished(finish, &reply)
+        match self.call(request, &finish.call).await {
+            Err(fault) if fault.kind == Kind::Network => {
+                self.amend(session, ENDING, "yes");
+                Ok(Closed::Ambiguous(fault))
+            }
+            other => self.finished(session, finish, &other?),
+        }
     }
 
-    fn finished(&self, finish: &Finish, reply: &Reply) -> Result<Closed, Fault> {
+    /// The end, where no call says that all is there: the reply to a chunk has said it.
+    fn ended_by_itself(&self) -> Result<Closed, Fault> {
+        let (done, unseen) = (self.run.borrow().done, self.run.borrow().unseen);
+        let unsaid = match self.dialect.send.done.is_empty() {
+            true if unseen && self.dialect.finish.is_some() => "has every chunk and never asked for them to be joined",
+            false if !done => "took every chunk and never said that the file is complete",
+            _ => {
+                self.run.borrow_mut().done = true;
+                return Ok(Closed::Published(self.published()));
+            }
+        };
+        let text = format!("{} {unsaid}", shown(&self.base));
+        Err(Fault::new(Kind::Unknown, text).hint("look at the server; `onward resume --restart` sends it anew"))
+    }
+
+    fn finished(&self, session: &Session, finish: &Finish, reply: &Reply) -> Result<Closed, Fault> {
         if fits_any(&finish.pending, reply) {
+            self.amend(session, ENDING, "yes");
             self.run.borrow_mut().waited += 1;
             if self.run.borrow().waited > MOST_WAITS {
                 let text = format!("{} has all of the file and does not get done with it", shown(&self.base));
@@ -289,10 +341,25 @@ impl Form {
         if let Some((place, base)) = &finish.missing {
             let missing = place.value(reply).map(|list| self.listed(&list, *base)).unwrap_or_default();
             if !missing.is_empty() {
+                self.amend(session, ENDING, "no");
                 return Ok(Closed::Missing(missing));
             }
         }
-        Err(self.failure(reply, &finish.call))
+        let fault = self.failure(reply, &finish.call);
+        if matches!(reply.status, 408 | 500..=599) && !fits_any(&finish.call.fatal, reply) {
+            self.amend(session, ENDING, "yes");
+            return Ok(Closed::Ambiguous(fault));
+        }
+        match fault.verdict() {
+            // An end that cannot be had twice fails the second time.
+            Verdict::GiveUp if session.text(ENDING) == Some("yes") => {
+                let text =
+                    format!("what became of the end of the upload is not known, and when asked again {}", fault.what);
+                Err(Fault { status: fault.status, ..Fault::new(Kind::Unknown, text) }
+                    .hint("look at the server; `onward resume --restart` sends it anew"))
+            }
+            _ => Err(fault),
+        }
     }
 
     /// Sends the chunk without bytes that an empty file has, or that the dialect wants at the end.

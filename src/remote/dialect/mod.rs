@@ -55,6 +55,8 @@ struct Run {
     stuck: u32,
     /// The latest reply to a chunk.
     last: Option<wire::Reply>,
+    /// The reply to the chunk that completed the file may have been missed.
+    unseen: bool,
     /// The server said that the file is complete.
     done: bool,
     /// How often the server has asked to wait for the end.

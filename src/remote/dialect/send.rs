@@ -44,6 +44,10 @@ impl Form {
         match self.send_at(session, at, bytes).await? {
             // Where not a byte has left, nothing can have arrived: it may be sent again.
             Put::Ambiguous(fault) if !watch.left.load(Ordering::Relaxed) && fault.status.is_none() => Err(fault),
+            Put::Ambiguous(fault) => {
+                self.run.borrow_mut().unseen = true;
+                Ok(Put::Ambiguous(fault))
+            }
             other => Ok(other),
         }
     }
@@ -85,10 +89,7 @@ impl Form {
         run.begun = true;
         run.done |= done;
         // Answers may overtake each other: the one that asks for the end is kept.
-        let asks = |reply: &Reply| {
-            self.dialect.finish.as_ref().and_then(|f| f.when.as_ref()).is_some_and(|when| when.holds(reply))
-        };
-        if !run.last.as_ref().is_some_and(asks) {
+        if !run.last.as_ref().is_some_and(|last| self.asks_for_end(last)) {
             run.last = Some(reply);
         }
         Ok(moved.unwrap_or(Put::Stored(at.range)))
@@ -140,7 +141,7 @@ impl Form {
     }
 
     /// Has the session say `value` under `key` from now on.
-    fn amend(&self, session: &Session, key: &str, value: &str) {
+    pub(super) fn amend(&self, session: &Session, key: &str, value: &str) {
         let mut run = self.run.borrow_mut();
         let amended = run.amended.take().unwrap_or_else(|| session.clone());
         run.amended = Some(amended.with(key, value));

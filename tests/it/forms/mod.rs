@@ -3,6 +3,7 @@
 
 mod check_file;
 mod command;
+mod killed;
 mod others;
 pub mod page;
 mod real;

@@ -2,12 +2,12 @@
 //! at the server, by digest there.
 
 use crate::servers::{Server, node, python, system};
-use crate::world::{Content, Signal, World, eventually, tell};
+use crate::world::{Content, Signal, World, eventually, long, tell};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Not a whole number of chunks.
-const SIZE: u64 = (6 << 20) + 54_321;
+pub const SIZE: u64 = (6 << 20) + 54_321;
 
 /// So much is in the record when it is killed.
 const KEPT: u64 = 1 << 20;
@@ -23,21 +23,37 @@ fn recorded(world: &World) -> u64 {
     serde_json::from_slice::<serde_json::Value>(&status.stdout).ok().and_then(|line| line["done"].as_u64()).unwrap_or(0)
 }
 
-/// Uploads under a rate, kills that once a part is there, and resumes. Says what it cost.
-fn killed_and_resumed(world: &World, dialect: &str, url: &str, content: &Content) {
+/// Uploads under a rate, is killed once parts are there, ten times in a long run, and resumed to the end. Gives how many
+/// bytes the last run sent.
+pub fn killed(world: &World, dialect: &str, url: &str, content: &Content) -> u64 {
     content.write_to(&world.path("big.bin"));
-    let args =
-        ["upload", "--dialect", dialect, "--chunk-size=256K", "--limit-rate=1M", "--progress=json", "big.bin", url];
-    let mut running = world.onward(args).start();
-    eventually("the record of a part", || (recorded(world) >= KEPT).then_some(()));
-    assert!(!running.has_ended(), "it was over before it could be killed");
-    running.kill().died_of(Signal::KILL);
+    let slowly = ["--limit-rate=1M", "--progress=json"];
+    let args = ["upload", "--dialect", dialect, "--chunk-size=256K", "big.bin", url];
+    for kill in 0..kills() {
+        let kept = KEPT + kill * (KEPT / 4);
+        let run = if kill == 0 { world.onward(args) } else { world.onward(["resume"]) };
+        let mut running = run.args(slowly).start();
+        eventually("the record of a part", || (recorded(world) >= kept).then_some(()));
+        assert!(!running.has_ended(), "it was over before it could be killed");
+        running.kill().died_of(Signal::KILL);
+    }
     let ended = world.onward(["resume", "--progress=json"]).run();
     ended.exits(0);
     let moved = ended.event("done")["moved"].as_u64().unwrap();
-    tell(&format!("{dialect}: killed, then {moved} of {SIZE} bytes"));
-    assert!(moved <= SIZE - KEPT, "{moved} of {SIZE} bytes were sent after the kill");
+    tell(&format!("{dialect}: killed {} times, then {moved} of {SIZE} bytes", kills()));
     world.holds_only(&["big.bin"]);
+    moved
+}
+
+/// How often an upload is killed.
+pub fn kills() -> u64 {
+    if long() { 10 } else { 1 }
+}
+
+/// The same where what was recorded need not be sent again.
+pub fn killed_and_resumed(world: &World, dialect: &str, url: &str, content: &Content) {
+    let moved = killed(world, dialect, url, content);
+    assert!(moved <= SIZE - KEPT, "{moved} of {SIZE} bytes were sent after the kill");
 }
 
 fn samples(world: &World) -> Option<Server> {
@@ -100,8 +116,8 @@ fn php(world: &World, package: &str, sample: &str) -> Option<(Server, PathBuf)> 
     Some((server, folder))
 }
 
-/// The one file below a folder.
-fn only_file(folder: &Path) -> Vec<u8> {
+/// The files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -110,6 +126,12 @@ fn only_file(folder: &Path) -> Vec<u8> {
             if path.is_dir() { folders.push(path) } else { files.push(path) }
         }
     }
+    files
+}
+
+/// The one file below a folder.
+fn only_file(folder: &Path) -> Vec<u8> {
+    let files = files(folder);
     assert_eq!(files.len(), 1, "{files:?}");
     std::fs::read(&files[0]).unwrap()
 }
@@ -123,6 +145,18 @@ fn plupload_by_its_own_sample_which_appends() {
     let url = server.url("/upload.php");
     world.onward(["upload", "--dialect=plupload", "--chunk-size=100K", "a.bin", &url]).run().exits(0);
     assert!(only_file(&folder.join("tmp/plupload")) == content.bytes());
+}
+
+#[test]
+fn plupload_killed_in_mid_chunk_begins_anew() {
+    let world = World::new();
+    let Some((server, folder)) = php(&world, "plupload", "examples/upload.php") else { return };
+    let content = Content::random(7, SIZE);
+    let moved = killed(&world, "plupload", &server.url("/upload.php"), &content);
+    assert!(moved <= SIZE, "{moved}");
+    // Nobody can say whether the chunk was appended: what lies there of the killed runs is left alone.
+    let whole = files(&folder.join("tmp/plupload")).into_iter().filter(|file| file.extension().unwrap() == "bin");
+    assert_eq!(whole.filter(|file| std::fs::read(file).unwrap() == content.bytes()).count(), 1);
 }
 
 #[test]
@@ -169,4 +203,25 @@ fn fine_uploader_by_a_django_package() {
     let content = Content::random(6, SIZE);
     killed_and_resumed(&world, dialect.to_str().unwrap(), &server.url("/fine"), &content);
     assert!(only_file(&folder.join("media/uploads")) == content.bytes());
+}
+
+#[test]
+fn filepond_by_a_django_package() {
+    let world = World::new();
+    let Some(python) = python("filepond", "python") else { return };
+    let folder = world.beside("pond");
+    std::fs::create_dir_all(folder.join("tmp")).unwrap();
+    let server = Server::start(&world.beside("pond.log"), |address| {
+        let mut command = Command::new(&python);
+        command.arg(here("filepond.py")).arg(&folder).arg(address.port().to_string());
+        command
+    });
+    // This package has a place for each call.
+    let shown = String::from_utf8(world.onward(["dialects", "show", "filepond"]).run().stdout).unwrap();
+    let places = shown.replace("[create]\n", "[create]\nurl = \"process/\"\n");
+    let dialect = world.beside("pond.toml");
+    std::fs::write(&dialect, places.replace("query = { patch = \"{cap.id}\" }", "url = \"patch/{cap.id}\"")).unwrap();
+    let content = Content::random(8, SIZE);
+    killed_and_resumed(&world, dialect.to_str().unwrap(), &server.url("/fp"), &content);
+    assert!(only_file(&folder.join("tmp")) == content.bytes());
 }

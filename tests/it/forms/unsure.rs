@@ -20,7 +20,7 @@ fn source(world: &World, length: u64) -> Content {
 }
 
 /// blueimp's sample over one pile: it appends where the offset fits, and begins another file where it does not.
-fn blueimp(asked: &Asked, pile: &mut Vec<u8>) -> Act {
+pub fn blueimp(asked: &Asked, pile: &mut Vec<u8>, name: &str) -> Act {
     if asked.method == "GET" {
         return json(value!({"file": if pile.is_empty() { value!(null) } else { value!({"size": pile.len()}) }}));
     }
@@ -28,7 +28,7 @@ fn blueimp(asked: &Asked, pile: &mut Vec<u8>) -> Act {
     if fits {
         pile.extend(asked.file());
     }
-    json(value!({"files": [{"name": if fits { "a.bin" } else { "a (1).bin" }, "size": pile.len()}]}))
+    json(value!({"files": [{"name": if fits { name } else { "a (1).bin" }, "size": pile.len()}]}))
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_foreign_file_is_no_progress_of_ours() {
         source(&world, 300_000);
         let pile = Arc::new(Mutex::new(vec![b'X'; foreign]));
         let shared = pile.clone();
-        let page = Page::new(move |asked, _| blueimp(asked, &mut shared.lock().unwrap()));
+        let page = Page::new(move |asked, _| blueimp(asked, &mut shared.lock().unwrap(), "a.bin"));
         upload(&world, "blueimp", &page.url("/up")).run().exits(8).says("were not sent from here");
         assert!(page.log().iter().all(|asked| asked.method == "GET"));
         assert!(*pile.lock().unwrap() == vec![b'X'; foreign]);
@@ -52,7 +52,7 @@ fn our_own_bytes_are_progress_though_the_answer_was_lost() {
     let pile: Arc<Mutex<Vec<u8>>> = Arc::default();
     let shared = pile.clone();
     let page = Page::new(move |asked, before| {
-        let act = blueimp(asked, &mut shared.lock().unwrap());
+        let act = blueimp(asked, &mut shared.lock().unwrap(), "a.bin");
         if before == 2 { Act::Lose } else { act }
     });
     upload(&world, "blueimp", &page.url("/up")).run().exits(0);
@@ -192,4 +192,112 @@ fn whatever_else_a_test_answers_means_send_it() {
             assert!(page.log().iter().any(|asked| asked.method == "GET"), "{dialect} {status}: it asks");
         }
     }
+}
+
+/// A page of simple-uploader's, and how often it was told to merge. The answer to the `lost`th chunk gets lost; whether it
+/// asks for the end when that one comes again is `asks`.
+fn merging(lost: usize, asks: bool) -> (Page, Arc<Mutex<usize>>) {
+    let merges: Arc<Mutex<usize>> = Arc::default();
+    let shared = merges.clone();
+    let (mut held, mut sent) = (std::collections::BTreeSet::new(), 0);
+    let page = Page::new(move |asked, _| match (asked.call(), asked.method.as_str()) {
+        ("merge", _) => {
+            *shared.lock().unwrap() += 1;
+            json(value!({"code": 0}))
+        }
+        (_, "GET") => json(value!({"uploaded": held.iter().collect::<Vec<_>>()})),
+        _ => {
+            held.insert(asked.number("chunkNumber"));
+            sent += 1;
+            let whole = asks && held.len() as u64 == asked.number("totalChunks");
+            if sent == lost {
+                return Act::Lose;
+            }
+            json(value!({"result": true, "needMerge": whole, "tempName": "t"}))
+        }
+    });
+    (page, merges)
+}
+
+#[test]
+fn the_chunk_that_completes_the_file_is_sent_again_for_its_answer() {
+    for lost in [1, 4] {
+        let world = World::new();
+        source(&world, 4 * CHUNK);
+        let (page, merges) = merging(lost, true);
+        upload(&world, "simple-uploader", &page.url("/u")).run().exits(0);
+        assert_eq!(*merges.lock().unwrap(), 1, "lost {lost}");
+    }
+}
+
+#[test]
+fn a_merge_that_nobody_asked_for_after_a_lost_answer_is_unknown() {
+    let world = World::new();
+    source(&world, 4 * CHUNK);
+    let (page, merges) = merging(4, false);
+    upload(&world, "simple-uploader", &page.url("/u")).run().exits(10).says("never asked");
+    assert_eq!(*merges.lock().unwrap(), 0);
+}
+
+/// A page of WebUploader's whose first merge works and is not heard of, and every further one fails. Whether the file is
+/// there, it tells by `checkfile`, if `tells`.
+fn merged_unheard(page: &Page, first: fn() -> Act, tells: bool) {
+    let (mut chunks, mut merged) = (std::collections::BTreeSet::new(), false);
+    page.now(move |asked, _| match asked.call() {
+        "checkfile" => json(value!({"code": 0, "result": merged && tells})),
+        "checkchunk" => json(value!({"code": 0, "result": chunks.contains(&asked.number("chunk"))})),
+        "mergechunks" if merged => json(value!({"code": 1, "message": "no such temp folder"})),
+        "mergechunks" => {
+            merged = true;
+            chunks.clear();
+            first()
+        }
+        _ => {
+            chunks.insert(asked.number("chunk"));
+            json(value!({"code": 0}))
+        }
+    });
+}
+
+#[test]
+fn an_end_of_unknown_outcome_is_looked_up() {
+    let unheard: [fn() -> Act; 3] =
+        [|| Act::Lose, || Act::Say(504, "text/html", String::new()), || Act::Say(500, "text/html", String::new())];
+    for first in unheard {
+        let world = World::new();
+        source(&world, 3 * CHUNK);
+        let (page, _) = honest();
+        merged_unheard(&page, first, true);
+        upload(&world, "webuploader-a", &page.url("/u")).run().exits(0);
+        assert_eq!((page.asked("mergechunks").len(), page.asked("uploadchunk").len()), (1, 3));
+    }
+}
+
+#[test]
+fn an_end_of_unknown_outcome_that_fails_when_repeated_stays_unknown() {
+    let world = World::new();
+    source(&world, 3 * CHUNK);
+    let (page, _) = honest();
+    merged_unheard(&page, || Act::Lose, false);
+    upload(&world, "webuploader-a", &page.url("/u")).run().exits(10).says("no such temp folder");
+    assert_eq!(page.asked("mergechunks").len(), 2);
+    // The next run knows it too: it sends nothing again.
+    world.onward(["resume"]).run().exits(10).says("no such temp folder");
+    assert_eq!((page.asked("mergechunks").len(), page.asked("uploadchunk").len()), (3, 3));
+}
+
+#[test]
+fn an_end_that_failed_in_the_server_is_repeated() {
+    let world = World::new();
+    source(&world, 3 * CHUNK);
+    let mut ends = 0;
+    let page = Page::new(move |asked, _| match asked.call() {
+        "success" if ends == 0 => {
+            ends += 1;
+            Act::Say(500, "text/html", String::new())
+        }
+        _ => json(value!({"success": true})),
+    });
+    upload(&world, "fine-uploader", &page.url("/u")).run().exits(0);
+    assert_eq!(page.asked("success").len(), 2);
 }
