@@ -281,6 +281,7 @@ Register-ArgumentCompleter -Native -CommandName 'onward' -ScriptBlock {
             [CompletionResult]::new('--token-file', '--token-file', [CompletionResultType]::ParameterName, 'Tokens that open the door, one `name:token` a line')
             [CompletionResult]::new('--tls-cert', '--tls-cert', [CompletionResultType]::ParameterName, 'Speak https with this certificate chain (PEM)')
             [CompletionResult]::new('--tls-key', '--tls-key', [CompletionResultType]::ParameterName, 'The private key of the certificate (PEM)')
+            [CompletionResult]::new('--dedupe', '--dedupe', [CompletionResultType]::ParameterName, 'How equal content gets a second name [default: copy]')
             [CompletionResult]::new('--max-file-size', '--max-file-size', [CompletionResultType]::ParameterName, 'Refuse larger uploads than this')
             [CompletionResult]::new('--max-unfinished', '--max-unfinished', [CompletionResultType]::ParameterName, 'Unfinished uploads a token may have [default: 100]')
             [CompletionResult]::new('--min-free', '--min-free', [CompletionResultType]::ParameterName, 'Keep this much of the disk free [default: 256M]')

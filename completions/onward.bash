@@ -1015,7 +1015,7 @@ _onward() {
             return 0
             ;;
         onward__subcmd__serve)
-            opts="-q -v -h -V --listen --token-file --tls-cert --tls-key --read-only --upload-only --allow-overwrite --max-file-size --max-unfinished --min-free --base-path --expire --allow-host --cors --until-stdin-ends --progress --quiet --verbose --help --version"
+            opts="-q -v -h -V --listen --token-file --tls-cert --tls-key --read-only --upload-only --allow-overwrite --dedupe --max-file-size --max-unfinished --min-free --base-path --expire --allow-host --cors --until-stdin-ends --progress --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1068,6 +1068,10 @@ _onward() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
                     fi
+                    return 0
+                    ;;
+                --dedupe)
+                    COMPREPLY=($(compgen -W "copy link" -- "${cur}"))
                     return 0
                     ;;
                 --max-file-size)

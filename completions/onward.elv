@@ -273,6 +273,7 @@ set edit:completion:arg-completer[onward] = {|@words|
             cand --token-file 'Tokens that open the door, one `name:token` a line'
             cand --tls-cert 'Speak https with this certificate chain (PEM)'
             cand --tls-key 'The private key of the certificate (PEM)'
+            cand --dedupe 'How equal content gets a second name [default: copy]'
             cand --max-file-size 'Refuse larger uploads than this'
             cand --max-unfinished 'Unfinished uploads a token may have [default: 100]'
             cand --min-free 'Keep this much of the disk free [default: 256M]'

@@ -237,6 +237,8 @@ complete -c onward -n "__fish_onward_using_subcommand serve" -l listen -d 'Liste
 complete -c onward -n "__fish_onward_using_subcommand serve" -l token-file -d 'Tokens that open the door, one `name:token` a line' -r -F
 complete -c onward -n "__fish_onward_using_subcommand serve" -l tls-cert -d 'Speak https with this certificate chain (PEM)' -r -F
 complete -c onward -n "__fish_onward_using_subcommand serve" -l tls-key -d 'The private key of the certificate (PEM)' -r -F
+complete -c onward -n "__fish_onward_using_subcommand serve" -l dedupe -d 'How equal content gets a second name [default: copy]' -r -f -a "copy\t'Share the blocks where the filesystem can, else copy'
+link\t'A hard link, where the filesystem can: who writes into one of the files changes both'"
 complete -c onward -n "__fish_onward_using_subcommand serve" -l max-file-size -d 'Refuse larger uploads than this' -r
 complete -c onward -n "__fish_onward_using_subcommand serve" -l max-unfinished -d 'Unfinished uploads a token may have [default: 100]' -r
 complete -c onward -n "__fish_onward_using_subcommand serve" -l min-free -d 'Keep this much of the disk free [default: 256M]' -r

@@ -6,10 +6,11 @@
 
 use crate::fault::{Fault, Kind};
 use crate::record::{IfExists, Stamp};
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -504,6 +505,33 @@ pub fn publish(file: &File, from: &Path, into: &Spot, if_exists: IfExists) -> Re
     note(|| format!("rename\t{}\t{}\t{}", inode(file), from.display(), into.path().display()));
     point("published");
     may_fail("published").map_err(lost)?;
+    sync_open_dir(&into.dir, &folder_of(into.path()))?;
+    Ok(true)
+}
+
+/// Gives an open file one more name, by a hard link that survives a power cut. By its descriptor: whatever has its old
+/// name by now, it is this very file. `false`: the name is taken and may not be replaced. `spare` is a name beside it
+/// that is free to be used. Known on Linux, on filesystems with hard links only; elsewhere it is a fault.
+pub fn link(file: &File, into: &Spot, if_exists: IfExists, spare: &Path) -> Result<bool, Fault> {
+    let lost = |e: rustix::io::Errno| fault("link", into.path(), &e.into());
+    let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let name = |at: &Spot| rustix::fs::linkat(CWD, &own, &at.dir, &at.name, AtFlags::SYMLINK_FOLLOW);
+    match if_exists {
+        IfExists::Fail => match name(into) {
+            Err(rustix::io::Errno::EXIST) => return Ok(false),
+            other => other.map_err(lost)?,
+        },
+        IfExists::Replace => {
+            remove(spare)?;
+            let beside = Spot::at(spare)?;
+            name(&beside).map_err(lost)?;
+            let renamed = rustix::fs::renameat(&beside.dir, &beside.name, &into.dir, &into.name);
+            // Where both were the same file already, a rename does nothing (rename(2)).
+            remove(spare)?;
+            renamed.map_err(lost)?;
+        }
+    }
+    note(|| format!("link\t{}\t{}", inode(file), into.path().display()));
     sync_open_dir(&into.dir, &folder_of(into.path()))?;
     Ok(true)
 }

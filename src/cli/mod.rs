@@ -20,7 +20,7 @@ pub use dialects::{Deed, Dialects};
 pub use download::Download;
 pub use probe::Probe;
 pub use resume::{Assume, Resume};
-pub use serve::Serve;
+pub use serve::{Dedupe, Serve};
 pub use shared::{Link, ProgressStyle, Retries, Show, field, retries};
 pub use status::Status;
 pub use upload::{Upload, protocol};

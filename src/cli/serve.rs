@@ -2,7 +2,7 @@
 
 use super::Show;
 use crate::units;
-use clap::{Args, ValueHint};
+use clap::{Args, ValueEnum, ValueHint};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,6 +43,10 @@ pub struct Serve {
     #[arg(long)]
     pub allow_overwrite: bool,
 
+    /// How equal content gets a second name [default: copy]
+    #[arg(long, value_name = "HOW", value_enum)]
+    pub dedupe: Option<Dedupe>,
+
     /// Refuse larger uploads than this
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub max_file_size: Option<u64>,
@@ -82,4 +86,13 @@ pub struct Serve {
     /// What to show.
     #[command(flatten)]
     pub show: Show,
+}
+
+/// How content that the server holds already gets a second name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Dedupe {
+    /// Share the blocks where the filesystem can, else copy
+    Copy,
+    /// A hard link, where the filesystem can: who writes into one of the files changes both
+    Link,
 }

@@ -48,6 +48,7 @@ fn options(settings: config::Serve) -> Options {
             read_only: settings.read_only,
             upload_only: settings.upload_only,
             allow_overwrite: settings.allow_overwrite,
+            links: settings.links,
             max_file_size: settings.max_file_size,
             max_unfinished: settings.max_unfinished,
             min_free: settings.min_free,

@@ -363,6 +363,7 @@ impl<'a> Layers<'a> {
             read_only: flags.read_only,
             upload_only: flags.upload_only,
             allow_overwrite: flags.allow_overwrite,
+            links: flags.dedupe == Some(cli::Dedupe::Link),
             max_file_size: flags.max_file_size,
             max_unfinished: flags.max_unfinished.unwrap_or(100),
             min_free: flags.min_free.unwrap_or(256 << 20),

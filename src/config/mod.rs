@@ -355,6 +355,8 @@ pub struct Serve {
     pub upload_only: bool,
     /// Uploads may replace finished files.
     pub allow_overwrite: bool,
+    /// Equal content gets its second name by a hard link.
+    pub links: bool,
     /// The largest upload taken, in bytes.
     pub max_file_size: Option<u64>,
     /// Unfinished uploads a token may have.

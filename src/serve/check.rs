@@ -267,36 +267,109 @@ impl Work<'_> {
     /// Takes the content of a finished file, after reading all of it: an MD5 that somebody only told proves nothing.
     async fn adopt(&self, target: &[String], entry: Entry, md5: &Digest) -> Outcome<Receipt> {
         let _turn = self.store.checking.lock().await;
-        let same_place = entry.path == target.join("/");
+        // A link that was made before a kill is there already.
+        let same_place = entry.path == target.join("/") || is_linked(self.store, target, &entry.stamp);
+        let copies = !same_place && !self.store.rules.links;
+        let digests = self.read(&entry, copies, md5).await?;
+        if same_place {
+            // It stays with whoever has sent it.
+            let domain = entry.domain.clone();
+            return self.settle(target, digests, entry.stamp, &domain).await;
+        }
+        if !copies && let Some(stamp) = self.link(target, &entry).await? {
+            self.relinked(&entry, md5, &stamp).await?;
+            return self.settle(target, digests, stamp, &self.upload.head.domain).await;
+        }
+        if !copies {
+            // The filesystem makes no links.
+            self.read(&entry, true, md5).await?;
+        }
+        let busy = || Box::new(Problem::new(Reason::Busy, "the upload is being written"));
+        self.file.seal().ok_or_else(busy)?;
+        self.publish(target, digests).await
+    }
+
+    /// Reads the finished file of `entry` from its first byte to its last; with `copies` its bytes become the upload's.
+    async fn read(&self, entry: &Entry, copies: bool, md5: &Digest) -> Outcome<Digests> {
         let (store, file, layout) = (self.store.clone(), self.file.clone(), self.layout());
         let (version, md5) = (entry.clone(), md5.clone());
-        let read = tokio::task::spawn_blocking(move || {
-            let into = (!same_place).then_some(&file);
-            copy(&store, &version, into, layout, &md5)
-        });
-        let Ok(read) = read.await else {
-            return Err(Box::new(Problem::new(Reason::Server, "a disk thread ended early")));
+        let read =
+            tokio::task::spawn_blocking(move || copy(&store, &version, copies.then_some(&file), layout, &md5)).await;
+        read.map_err(|_| Box::new(Problem::new(Reason::Server, "a disk thread ended early")))?
+    }
+
+    /// Gives the file of `entry` the name `target` too; its stamp after that. `None`: that cannot be here.
+    async fn link(&self, target: &[String], entry: &Entry) -> Outcome<Option<Stamp>> {
+        let if_exists = match self.store.rules.allow_overwrite {
+            true => self.upload.facts().if_exists,
+            false => IfExists::Fail,
         };
-        let digests = read?;
-        if !same_place {
-            let busy = || Box::new(Problem::new(Reason::Busy, "the upload is being written"));
-            self.file.seal().ok_or_else(busy)?;
-            return self.publish(target, digests).await;
-        }
+        let _turn = self.store.naming_turn(false).await;
+        let (store, target, entry) = (self.store.clone(), target.to_vec(), entry.clone());
+        let spare = disk::with_suffix(&self.file.place().data, ".link");
+        let linked = tokio::task::spawn_blocking(move || link(&store, &target, &entry, if_exists, &spare)).await;
+        linked.map_err(|_| Box::new(Problem::new(Reason::Server, "a disk thread ended early")))?
+    }
+
+    /// A link changes the status of the file, and with it the version that its other names are known by.
+    async fn relinked(&self, entry: &Entry, md5: &Digest, now: &Stamp) -> Outcome<()> {
+        let (store, domain, md5, now) = (self.store.clone(), entry.domain.clone(), md5.clone(), now.clone());
+        let told = in_background(move || {
+            let is_it = |known: &Entry| (known.stamp.device, known.stamp.inode) == (now.device, now.inode);
+            store.known.with_md5(&domain, &md5, now.size).into_iter().filter(is_it).try_for_each(|known| {
+                let known = Entry { stamp: now.clone(), ..known };
+                store.known.announce(&known);
+                store.known.remember(&known)
+            })
+        });
+        told.await.map_err(|fault| self.store.trouble(&fault))
+    }
+
+    /// The file is under its name already: the receipt is written, and what had arrived is not needed.
+    async fn settle(&self, target: &[String], digests: Digests, stamp: Stamp, domain: &str) -> Outcome<Receipt> {
         let receipt = Receipt {
             head: self.upload.head_now(),
-            path: entry.path,
+            path: target.join("/"),
             digests,
-            inode: entry.stamp.inode,
+            inode: stamp.inode,
             finished: SystemTime::now(),
             complete: true,
         };
         let (path, written) = (self.store.receipt_file(&self.upload.head.id), receipt.clone());
         in_background(move || written.write(&path)).await.map_err(|fault| self.store.trouble(&fault))?;
         self.file.clone().discard().await.map_err(|fault| self.store.trouble(&fault))?;
-        // It stays with whoever has sent it.
-        self.remember(&receipt, entry.stamp, &entry.domain);
+        self.remember(&receipt, stamp, domain);
         Ok(receipt)
+    }
+}
+
+/// Whether `target` is a name of the very file that `stamp` is of.
+fn is_linked(store: &Store, target: &[String], stamp: &Stamp) -> bool {
+    let there = store.root.file(&texts(target)).and_then(|file| disk::stamp(&file).ok());
+    there.as_ref() == Some(stamp)
+}
+
+/// Gives the finished file of `entry` the name `target` too. `None`: no link can be made here.
+fn link(store: &Store, target: &[String], entry: &Entry, if_exists: IfExists, spare: &Path) -> Outcome<Option<Stamp>> {
+    let trouble = |fault: Fault| store.trouble(&fault);
+    let (parts, old) = (texts(target), entry.path.split('/').collect::<Vec<_>>());
+    let Some(file) = store.root.file(&old) else { return Ok(None) };
+    if disk::stamp(&file).ok().as_ref() != Some(&entry.stamp) {
+        return Ok(None);
+    }
+    match store.root.taken(&parts).map_err(trouble)? {
+        Taken::File(_) if if_exists == IfExists::Replace => {}
+        Taken::Free => {}
+        _ => return Err(name_taken(target)),
+    }
+    let Some(folder) = store.root.folder_of(&parts, true).map_err(trouble)? else { return Err(name_taken(target)) };
+    let name = parts.last().copied().unwrap_or_default();
+    let spot = Spot::in_dir(folder, name, store.root.path().join(target.join("/")));
+    match disk::link(&file, &spot, if_exists, spare) {
+        Ok(true) => Ok(disk::stamp(&file).ok()),
+        Ok(false) => Err(name_taken(target)),
+        // Not every filesystem has links, and a file can have so many only.
+        Err(_) => Ok(None),
     }
 }
 
@@ -465,6 +538,7 @@ fn content_now(store: &Store, path: String) -> Option<Entry> {
     }
     let domain = old.map(|entry| entry.domain).unwrap_or_default();
     let entry = Entry { path, domain, claimed_md5: None, digests, stamp };
+    store.known.announce(&entry);
     let _ = store.known.remember(&entry);
     Some(entry)
 }

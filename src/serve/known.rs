@@ -91,7 +91,8 @@ impl Known {
         self.fresh().insert(entry.path.clone(), entry.clone());
     }
 
-    /// Remembers a finished file in place of what was known under its path.
+    /// Remembers a finished file that was announced, in place of what was known under its path, unless something newer
+    /// was announced since.
     pub fn remember(&self, entry: &Entry) -> Result<(), Fault> {
         let written = self.write(entry);
         let mut fresh = self.fresh();
@@ -103,6 +104,9 @@ impl Known {
 
     fn write(&self, entry: &Entry) -> Result<(), Fault> {
         let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.fresh().get(&entry.path) != Some(entry) {
+            return Ok(());
+        }
         let text = toml::to_string(entry).unwrap_or_default();
         disk::replace(&self.path_file(&entry.path), text.as_bytes(), false)?;
         let claimed = entry.claimed_md5.as_deref().and_then(|text| Digest::from_hex(Algorithm::Md5, text));
@@ -181,14 +185,30 @@ mod tests {
         Entry { path: path.into(), domain: domain.into(), claimed_md5, digests, stamp }
     }
 
+    fn remember(known: &Known, entry: &Entry) {
+        known.announce(entry);
+        known.remember(entry).unwrap();
+    }
+
+    #[test]
+    fn what_is_newer_is_not_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let known = Known::open(dir.path()).unwrap();
+        let (old, new) = (entry("a", "ann", 9), entry("a", "ann", 10));
+        known.announce(&old);
+        remember(&known, &new);
+        known.remember(&old).unwrap();
+        assert_eq!(known.of_file("a", &new.stamp), Some(new));
+    }
+
     #[test]
     fn found_by_path_and_by_md5_within_a_domain() {
         let dir = tempfile::tempdir().unwrap();
         let known = Known::open(dir.path()).unwrap();
         let md5 = Digest::parse("md5:25f9e794323b453885f5181f1b624d0b").unwrap();
         let (a, b) = (entry("d/a", "ann", 9), entry("b", "bob", 9));
-        known.remember(&a).unwrap();
-        known.remember(&b).unwrap();
+        remember(&known, &a);
+        remember(&known, &b);
         assert_eq!(known.of_file("d/a", &a.stamp), Some(a.clone()));
         let other = Stamp { inode: 3, ..a.stamp.clone() };
         assert_eq!(known.of_file("d/a", &other), None);
@@ -198,10 +218,10 @@ mod tests {
         // What the server computed itself overrules the claim.
         let mut computed = a.clone();
         computed.digests.set(Digest::parse("md5:00f9e794323b453885f5181f1b624d0b").unwrap());
-        known.remember(&computed).unwrap();
+        remember(&known, &computed);
         assert_eq!(known.with_md5("ann", &md5, 9), []);
         for n in 0..2 * MAX_PATHS {
-            known.remember(&entry(&format!("n{n}"), "bob", 9)).unwrap();
+            remember(&known, &entry(&format!("n{n}"), "bob", 9));
         }
         let found = known.with_md5("bob", &md5, 9);
         assert_eq!((found.len(), found.last().map(|e| e.path.as_str())), (MAX_PATHS, Some("n15")));

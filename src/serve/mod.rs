@@ -82,6 +82,8 @@ pub struct Rules {
     pub upload_only: bool,
     /// Uploads may replace finished files.
     pub allow_overwrite: bool,
+    /// Equal content gets its second name by a hard link where that can be, instead of by a copy.
+    pub links: bool,
     /// The largest upload in bytes.
     pub max_file_size: Option<u64>,
     /// Unfinished uploads a trust domain may have.
@@ -100,6 +102,7 @@ impl Default for Rules {
             read_only: false,
             upload_only: false,
             allow_overwrite: false,
+            links: false,
             max_file_size: None,
             max_unfinished: 100,
             min_free: 256 << 20,

@@ -146,3 +146,33 @@ fn an_unfinished_upload_is_joined_by_proof() {
     assert_eq!(done.is(201).json()["digests"]["sha-256"], hash(Algorithm::Sha256, &bytes).hex());
     assert_eq!(server.read("f"), bytes);
 }
+
+/// With `--dedupe=link` equal content is one file of several names; without it each name has its own.
+#[test]
+fn equal_content_is_linked_where_that_is_asked_for() {
+    use std::os::unix::fs::MetadataExt;
+    for (how, one_file) in [("link", true), ("copy", false)] {
+        let world = World::new();
+        let server = Receiver::setup(&world).args(["--allow-overwrite", "--dedupe", how]).start();
+        let inode = |name: &str| std::fs::metadata(server.path(name)).unwrap().ino();
+        let bytes = content(44, 2 * CHUNK + 3);
+        let size = bytes.len() as u64;
+        store(&server, "first", &bytes, json!({"md5": md5(&bytes)}));
+        server.put("other", b"other content");
+        for (name, if_exists) in [("a/second", "fail"), ("other", "replace"), ("third", "fail")] {
+            let mut talk = server.talk();
+            let begun = talk.begin("/", name, size, CHUNK, json!({"md5": md5(&bytes), "if_exists": if_exists}));
+            let offer = begun.is(201).json()["other"].clone();
+            assert_eq!(offer["state"], "complete", "{how} {name}: links leave the file known");
+            let identity = format!("{}/identity", begun.upload());
+            let done = talk.post(&identity, &prove(&offer, &bytes)).is(200).json();
+            assert_eq!((&done["state"], &done["file"]), (&json!("complete"), &json!(format!("/{name}"))));
+            assert_eq!((server.read(name) == bytes, inode(name) == inode("first")), (true, one_file), "{how} {name}");
+        }
+        assert_eq!(tree(&server.path(".onward/uploads")), Vec::<String>::new());
+        for name in ["first", "a/second", "other", "third"] {
+            let told = server.ask(&format!("HEAD /{name}"));
+            assert!(told.field("repr-digest").is_some(), "{how}: nothing is known of {name} any more");
+        }
+    }
+}
