@@ -253,6 +253,8 @@ impl Handshake {
                 let ours = !status.joined || status.name == self.name;
                 if ours { self.opened(session, &reply).map(Some) } else { Ok(None) }
             }
+            // The content it has is read to its end first.
+            (202, _) => Ok(Some((session.clone(), State::Checking(reply.wait.unwrap_or(SHORT))))),
             (_, Some(Reason::ProofFailed)) => Ok(None),
             _ => Err(reply.fault("take the proof for")),
         }

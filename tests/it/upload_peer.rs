@@ -135,6 +135,26 @@ fn a_202_is_waited_for() {
     assert!(receiver.count("ask") >= 1, "it asks how far the check is");
 }
 
+/// The content that a receiver offers is read before it counts: that takes its time, and is waited for.
+#[test]
+fn a_202_to_the_proof_is_waited_for() {
+    let (world, _) = world(3 * CHUNK);
+    let receiver = Receiver::with(|asked, _| match asked.step() {
+        "begin" => Act::Edit(|status| {
+            let offer =
+                r#""other":{"state":"complete","nonce":"000102030405060708090a0b0c0d0e0f","ranges":"0-99"},"state""#;
+            status.replace(r#""state""#, offer)
+        }),
+        "identify" => Act::Answer(202, vec![("Retry-After", "1".into())], String::new()),
+        "ask" => {
+            Act::Edit(|status| status.replace(r#""state":"new""#, r#""state":"complete","file":"/files/remote.bin""#))
+        }
+        _ => Act::Honest,
+    });
+    upload(&world, &receiver, &[]).exits(0);
+    assert_eq!((receiver.count("identify"), receiver.sent()), (1, 0));
+}
+
 #[test]
 fn missing_and_suspect_chunks_are_seen_to() {
     let (world, content) = world(3 * CHUNK);

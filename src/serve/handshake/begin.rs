@@ -11,8 +11,8 @@ use http::StatusCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long *begin* waits for the digest of a file that has the name.
-const EXISTING_PATIENCE: Duration = Duration::from_secs(20);
+/// How long *begin* waits for the digest of a file that has the name: less than clients wait for an answer.
+const EXISTING_PATIENCE: Duration = Duration::from_secs(8);
 
 impl Handler<'_> {
     /// New, or known by its key.
