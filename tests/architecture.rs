@@ -27,7 +27,7 @@ const SIDEWAYS: [(&str, &str, &str); 4] = [
 /// Words that only the named rooms may write outside of tests, and why.
 const RESERVED: [(&[&str], &[&str], &str); 6] = [
     (&["reqwest"], &["net"], "the HTTP client is known in one place"),
-    (&["hyper", "hyper_util", "tokio_rustls"], &["serve"], "the HTTP server library is known in one place"),
+    (&["hyper", "hyper_util", "tokio_rustls"], &["net", "serve"], "HTTP's own library is known to its two ends"),
     (&["indicatif"], &["report"], "bars are drawn in one place"),
     (
         &["println!", "print!", "eprintln!", "eprint!", "io::stdout", "io::stderr", "stdout()", "stderr()"],

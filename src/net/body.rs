@@ -67,10 +67,6 @@ pub(super) struct Outgoing {
     left: u64,
     pulse: Arc<Pulse>,
     pause: Option<Pin<Box<tokio::time::Sleep>>>,
-    /// The next block, read already, and how long to wait after it.
-    next: Option<(Bytes, Duration)>,
-    /// Others' turn before it goes out.
-    turn: Option<tokio::task::JoinHandle<()>>,
 }
 
 /// How much of a file is read at once, in bytes.
@@ -83,7 +79,7 @@ impl Outgoing {
             Body::Parts(parts) => parts.into(),
             one => [one].into(),
         };
-        Self { rest, left, pulse, pause: None, next: None, turn: None }
+        Self { rest, left, pulse, pause: None }
     }
 
     /// The next block, and how long to wait after it.
@@ -118,18 +114,7 @@ impl http_body::Body for Outgoing {
             std::task::ready!(pause.as_mut().poll(cx));
             self.pause = None;
         }
-        // Before each block goes out, the connection is read from once more. A server that refuses the rest answers and
-        // closes: the answer can still be read then, unless a write finds out first that the connection is gone. A task
-        // of its own yields, because the runtime looks at the sockets before that one goes on, however often this is polled.
-        if self.next.is_none() {
-            self.next = self.block()?;
-            self.turn = self.next.is_some().then(|| tokio::spawn(tokio::task::yield_now()));
-        }
-        if let Some(turn) = self.turn.as_mut() {
-            let _ = std::task::ready!(Pin::new(turn).poll(cx));
-            self.turn = None;
-        }
-        let Some((block, wait)) = self.next.take() else { return Poll::Ready(None) };
+        let Some((block, wait)) = self.block()? else { return Poll::Ready(None) };
         self.pulse.beat();
         self.left -= block.len() as u64;
         if !wait.is_zero() {

@@ -4,7 +4,11 @@
 
 mod access;
 mod body;
+mod client;
+mod direct;
 mod heard;
+mod line;
+mod proxied;
 mod pulse;
 mod redirect;
 mod trust;
@@ -21,16 +25,18 @@ use crate::fault::{Fault, Kind};
 use crate::wire::mask::Known;
 use body::Outgoing;
 use bytes::{Bytes, BytesMut};
-use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::{Method, StatusCode, Version};
-use pulse::{Noting, Pulse};
+use client::{Client, Incoming};
+use http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::{Method, StatusCode, Uri, Version};
+use proxied::Proxies;
+use pulse::Pulse;
 use rustls::ClientConfig;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use url::Url;
-use words::{fault_of, host, innermost, silent};
+use words::{fault_of, host, silent};
 
 /// Which version of the Internet Protocol may be used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -162,7 +168,7 @@ pub struct Response {
     pub version: Version,
     /// What was sent and must not be shown where the answer repeats it.
     pub known: Known,
-    inner: reqwest::Response,
+    inner: Incoming,
     stall: Duration,
 }
 
@@ -171,7 +177,7 @@ impl Response {
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Fault> {
         match tokio::time::timeout(self.stall, self.inner.chunk()).await {
             Ok(Ok(bytes)) => Ok(bytes),
-            Ok(Err(e)) => Err(fault_of(&e, &self.url)),
+            Ok(Err(e)) => Err(fault_of(e, &self.url)),
             Err(_) => Err(silent(&self.url, self.stall)),
         }
     }
@@ -204,9 +210,11 @@ type Hear = Box<dyn Fn(&Response)>;
 /// Builds connections and sends requests over them.
 pub struct Net {
     options: Options,
-    /// By scheme (https or not) and lane: a client that only speaks http needs no certificates, which matters in a
-    /// container without any, and for the time to the first byte.
-    clients: [OnceLock<reqwest::Client>; 4],
+    /// By way (through a proxy or not), scheme (https or not) and lane: a client that only speaks http needs no
+    /// certificates, which matters in a container without any, and for the time to the first byte.
+    clients: [OnceLock<Client>; 8],
+    /// Which requests go through a proxy.
+    proxies: OnceLock<Proxies>,
     /// Whom all of them believe, once one of them speaks TLS.
     trust: OnceLock<ClientConfig>,
     /// Origins over TLS that answer by HTTP/1.1 although HTTP/2 was offered.
@@ -220,8 +228,8 @@ pub struct Net {
 impl Net {
     /// A network by these rules. Nothing is opened before the first request.
     pub fn new(options: Options) -> Self {
-        let (clients, trust, old) = Default::default();
-        Self { options, clients, trust, old, ears: None, heads: None }
+        let (clients, proxies, trust, old) = Default::default();
+        Self { options, clients, proxies, trust, old, ears: None, heads: None }
     }
 
     /// The same, telling `observer` of every request and its answer.
@@ -244,9 +252,11 @@ impl Net {
         let tls = request.url.scheme() == "https";
         let place = request.url[..url::Position::BeforePath].to_string();
         let lane = if tls && self.is_old(&place) { Lane::Shared } else { request.lane };
-        let client = self.client(tls, lane)?;
+        let to = Uri::try_from(request.url.as_str())
+            .map_err(|e| Fault::new(Kind::Usage, format!("this request cannot be made: {e}")))?;
+        let client = self.client(&to, tls, lane)?;
         let heard = self.ears.as_ref().map(|ears| heard::Heard::sent(ears.clone(), &request));
-        let answer = self.exchange(client, request).await;
+        let answer = self.exchange(client, to, request).await;
         if let Some(heard) = heard {
             heard.answered(&answer);
         }
@@ -257,26 +267,20 @@ impl Net {
         answer
     }
 
-    async fn exchange(&self, client: &reqwest::Client, request: Request) -> Result<Response, Fault> {
+    async fn exchange(&self, client: &Client, to: Uri, request: Request) -> Result<Response, Fault> {
         let known = request.secrets();
-        let Request { method, url, headers, body, stall, .. } = request;
+        let Request { method, url, mut headers, body, stall, .. } = request;
         let stall = stall.unwrap_or(self.options.stall_timeout);
-        let pulse = Pulse::new();
-        let mut builder = client.request(method, url.clone()).headers(headers);
-        if !body.is_empty() {
-            builder = builder.body(reqwest::Body::wrap(Outgoing::new(body, pulse.clone())));
+        headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+        if let Ok(name) = HeaderValue::from_str(&self.options.user_agent) {
+            headers.entry(USER_AGENT).or_insert(name);
         }
-        let answer = pulse.watch(builder.send(), stall).await.ok_or_else(|| silent(&url, stall))?;
-        let mut inner = answer.map_err(|e| fault_of(&e, &url))?;
-        Ok(Response {
-            status: inner.status(),
-            headers: std::mem::take(inner.headers_mut()),
-            version: inner.version(),
-            known,
-            url,
-            inner,
-            stall,
-        })
+        let pulse = Pulse::new();
+        let mut message = http::Request::new(Outgoing::new(body, pulse.clone()));
+        (*message.method_mut(), *message.uri_mut(), *message.headers_mut()) = (method, to, headers);
+        let answer = pulse.watch(client.send(message), stall).await.ok_or_else(|| silent(&url, stall))?;
+        let (head, inner) = answer.map_err(|e| fault_of(e, &url))?;
+        Ok(Response { status: head.status, headers: head.headers, version: head.version, known, url, inner, stall })
     }
 
     /// Sends a request with what `access` has for its URL, and keeps what the answer sets for later ones. Where the
@@ -322,53 +326,29 @@ impl Net {
         self.old.lock().unwrap_or_else(PoisonError::into_inner).contains(place)
     }
 
-    fn client(&self, tls: bool, lane: Lane) -> Result<&reqwest::Client, Fault> {
+    fn client(&self, to: &Uri, tls: bool, lane: Lane) -> Result<&Client, Fault> {
         // Plain http is HTTP/1.1 in either lane: one pool, or its idle connection would count against a server's limit.
-        let lane = if tls { lane } else { Lane::Own };
-        let slot = &self.clients[usize::from(tls) * 2 + usize::from(lane == Lane::Own)];
+        let own = !tls || lane == Lane::Own;
+        let proxied = self.proxies.get_or_init(|| Proxies::of(&self.options)).before(to);
+        let slot = &self.clients[usize::from(proxied.is_some()) * 4 + usize::from(tls) * 2 + usize::from(own)];
         if let Some(client) = slot.get() {
             return Ok(client);
         }
-        let client = self.build(tls, lane)?;
+        let needs_tls = tls || proxied.as_ref().is_some_and(|proxy| proxy.speaks_tls);
+        let rules = needs_tls.then(|| self.tls(own)).transpose()?;
+        let client = match proxied {
+            Some(_) => Client::Proxied(proxied::client(&self.options, own, rules)?),
+            None => Client::Direct(Box::new(direct::client(&self.options, rules))),
+        };
         Ok(slot.get_or_init(|| client))
     }
 
-    fn build(&self, tls: bool, lane: Lane) -> Result<reqwest::Client, Fault> {
-        let options = &self.options;
-        let mut builder = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .no_gzip()
-            .no_brotli()
-            .no_zstd()
-            .no_deflate()
-            .connect_timeout(options.connect_timeout)
-            .connector_layer(Noting)
-            .user_agent(&options.user_agent);
-        if lane == Lane::Own || !tls {
-            builder = builder.http1_only();
-        }
-        builder = match options.ip {
-            IpChoice::Any => builder,
-            IpChoice::V4 => builder.local_address(std::net::IpAddr::from([0, 0, 0, 0])),
-            IpChoice::V6 => builder.local_address(std::net::IpAddr::from([0u16; 8])),
-        };
-        if let Some(proxy) = &options.proxy {
-            let proxy = reqwest::Proxy::all(proxy).map_err(|_| Fault::new(Kind::Usage, "the proxy is not a URL"))?;
-            builder = builder.proxy(proxy.no_proxy(reqwest::NoProxy::from_env()));
-        }
-        let proxied_by_tls = options.proxy.as_deref().is_some_and(|p| p.starts_with("https"))
-            || ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
-                .iter()
-                .any(|name| std::env::var(name).is_ok_and(|value| value.starts_with("https")));
-        if !tls && !proxied_by_tls {
-            return finish(builder.tls_certs_only([]));
-        }
+    /// The rules of TLS for a client that speaks only HTTP/1.1, or HTTP/2 as well.
+    fn tls(&self, http1: bool) -> Result<ClientConfig, Fault> {
         let mut rules = self.trust()?.clone();
-        let spoken: &[&[u8]] = if lane == Lane::Own { &[b"http/1.1"] } else { &[b"h2", b"http/1.1"] };
+        let spoken: &[&[u8]] = if http1 { &[b"http/1.1"] } else { &[b"h2", b"http/1.1"] };
         rules.alpn_protocols = spoken.iter().map(|name| name.to_vec()).collect();
-        finish(builder.tls_backend_preconfigured(rules))
+        Ok(rules)
     }
 
     /// The rules of TLS, loaded when the first client needs them.
@@ -379,10 +359,6 @@ impl Net {
         let rules = trust::rules(&self.options.cacert, self.options.insecure)?;
         Ok(self.trust.get_or_init(|| rules))
     }
-}
-
-fn finish(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Fault> {
-    builder.build().map_err(|e| Fault::new(Kind::Local, format!("cannot set up the HTTP client: {}", innermost(&e))))
 }
 
 /// Scheme, host and port: what a secret is bound to (RFC 6454; another port is another origin).

@@ -1,5 +1,6 @@
 //! The network's errors in words of our own: what happened, seen from the user, and of which kind it is.
 
+use super::client::{Failed, Stage};
 use crate::fault::{Fault, Kind};
 use std::time::Duration;
 use url::Url;
@@ -21,26 +22,20 @@ pub(super) fn silent(url: &Url, patience: Duration) -> Fault {
     Fault::new(Kind::Network, format!("{} sent nothing for {}", host(url), crate::units::period(patience)))
 }
 
-/// The fault that an error of the HTTP library means.
-pub(super) fn fault_of(error: &reqwest::Error, url: &Url) -> Fault {
-    let cause = innermost(error);
+/// The fault that a failed exchange means.
+pub(super) fn fault_of(Failed { stage, cause }: Failed, url: &Url) -> Fault {
     let host = host(url);
     if cause.contains("invalid peer certificate") || cause.contains("CertNotValid") {
         return distrust(&host, &cause);
     }
-    if error.is_builder() || error.is_request() && cause.contains("invalid URL") {
-        return Fault::new(Kind::Usage, format!("this request cannot be made: {cause}"));
-    }
-    if error.is_timeout() && error.is_connect() {
-        return Fault::new(Kind::Network, format!("{host} could not be reached in time"));
-    }
-    if error.is_connect() {
-        return Fault::new(Kind::Network, format!("cannot connect to {host}: {cause}"));
-    }
-    if error.is_body() || error.is_decode() {
-        return Fault::new(Kind::Network, format!("{host} broke off in the middle: {cause}"));
-    }
-    Fault::new(Kind::Network, format!("{host} did not answer: {cause}"))
+    let (kind, text) = match stage {
+        Stage::Making => (Kind::Usage, format!("this request cannot be made: {cause}")),
+        Stage::Connecting { late: true } => (Kind::Network, format!("{host} could not be reached in time")),
+        Stage::Connecting { late: false } => (Kind::Network, format!("cannot connect to {host}: {cause}")),
+        Stage::Answering => (Kind::Network, format!("{host} did not answer: {cause}")),
+        Stage::Receiving => (Kind::Network, format!("{host} broke off in the middle: {cause}")),
+    };
+    Fault::new(kind, text)
 }
 
 /// The fault that a certificate means which is not believed.

@@ -532,7 +532,11 @@ fn nginx_over_every_protocol() {
             let ended = again().run();
             ended.exits(0);
             world.finished("file.bin", &content);
-            assert_eq!(moved(&ended), content.len() - held, "{protocol} {connections}\n{}", ended.story());
+            // Others cut into an open answer: what is in its connection's hands by then comes twice.
+            let twice = if connections == "-x1" { 0 } else { 1 << 20 };
+            let missing = content.len() - held;
+            let came = missing..=missing + twice;
+            assert!(came.contains(&moved(&ended)), "{protocol} {connections}: {came:?}\n{}", ended.story());
         }
     }
     // Several files begin on one HTTP/2 connection.
