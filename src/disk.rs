@@ -79,6 +79,16 @@ impl Spot {
         &self.shown
     }
 
+    /// Makes the names in the folder survive a power cut.
+    pub fn sync_folder(&self) -> Result<(), Fault> {
+        sync_open_dir(&self.dir, &folder_of(&self.shown))
+    }
+
+    /// Which folder it is in: device and inode.
+    pub fn folder(&self) -> io::Result<(u64, u64)> {
+        self.dir.metadata().map(|meta| (meta.dev(), meta.ino()))
+    }
+
     /// The mode of the regular file that has this name now; `None` when there is none.
     fn mode(&self) -> Option<u32> {
         let stat = rustix::fs::statat(&self.dir, &self.name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
@@ -468,7 +478,7 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), Fault> {
 
 /// Renames within a folder; `false`: something has the new name, and keeps it.
 pub fn rename_if_free(from: &Path, to: &Path) -> Result<bool, Fault> {
-    match rename_unless_taken(&Spot::at(from)?, &Spot::at(to)?) {
+    match rename_unless_taken(from, &Spot::at(to)?) {
         Ok(()) => {
             note(|| format!("rename\t0\t{}\t{}", from.display(), to.display()));
             Ok(true)
@@ -478,8 +488,9 @@ pub fn rename_if_free(from: &Path, to: &Path) -> Result<bool, Fault> {
     }
 }
 
-/// Gives the finished file `from` its final name and makes that survive a power cut. `false`: the name is taken and
-/// may not be replaced. The file gets the mode of the one it replaces, or what the umask leaves of 0666.
+/// Gives the finished file `from` its final name, which survives a power cut once its folder is synced
+/// ([`Spot::sync_folder`]). `false`: the name is taken and may not be replaced. The file gets the mode of the one it
+/// replaces, or what the umask leaves of 0666.
 pub fn publish(file: &File, from: &Path, into: &Spot, if_exists: IfExists) -> Result<bool, Fault> {
     let lost = |e: io::Error| fault("give its final name to", into.path(), &e);
     // A rename goes by name: what has the name now must be the file that was written and checked.
@@ -489,10 +500,9 @@ pub fn publish(file: &File, from: &Path, into: &Spot, if_exists: IfExists) -> Re
     }
     let mode = into.mode().unwrap_or(0o666 & !umask());
     file.set_permissions(std::fs::Permissions::from_mode(mode)).map_err(lost)?;
-    let source = Spot::at(from)?;
     let renamed = match if_exists {
-        IfExists::Replace => rustix::fs::renameat(&source.dir, &source.name, &into.dir, &into.name),
-        IfExists::Fail => rename_unless_taken(&source, into),
+        IfExists::Replace => rustix::fs::renameat(CWD, from, &into.dir, &into.name),
+        IfExists::Fail => rename_unless_taken(from, into),
     };
     match renamed {
         Ok(()) => {}
@@ -505,7 +515,6 @@ pub fn publish(file: &File, from: &Path, into: &Spot, if_exists: IfExists) -> Re
     note(|| format!("rename\t{}\t{}\t{}", inode(file), from.display(), into.path().display()));
     point("published");
     may_fail("published").map_err(lost)?;
-    sync_open_dir(&into.dir, &folder_of(into.path()))?;
     Ok(true)
 }
 
@@ -536,13 +545,13 @@ pub fn link(file: &File, into: &Spot, if_exists: IfExists, spare: &Path) -> Resu
     Ok(true)
 }
 
-fn rename_unless_taken(from: &Spot, into: &Spot) -> rustix::io::Result<()> {
+fn rename_unless_taken(from: &Path, into: &Spot) -> rustix::io::Result<()> {
     use rustix::io::Errno;
-    match rustix::fs::renameat_with(&from.dir, &from.name, &into.dir, &into.name, RenameFlags::NOREPLACE) {
+    match rustix::fs::renameat_with(CWD, from, &into.dir, &into.name, RenameFlags::NOREPLACE) {
         // Not every filesystem knows the flag; a hard link refuses a taken name everywhere.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-            rustix::fs::linkat(&from.dir, &from.name, &into.dir, &into.name, AtFlags::empty())?;
-            rustix::fs::unlinkat(&from.dir, &from.name, AtFlags::empty())
+            rustix::fs::linkat(CWD, from, &into.dir, &into.name, AtFlags::empty())?;
+            rustix::fs::unlink(from)
         }
         other => other,
     }

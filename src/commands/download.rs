@@ -24,12 +24,14 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet};
 use url::Url;
 
-/// Transfers under way at once, small ones included.
+/// Transfers at once that bytes come for, small ones included.
 const AT_ONCE: usize = 16;
+/// Transfers at once, those included that have all their bytes and wait for the disk.
+const UNDER_WAY: usize = 128;
 
 /// Downloads all that `settings` names. What becomes of each file is told to the observer.
 pub fn run(settings: config::Download, observer: &Arc<dyn Observer>, stop: &Stop) -> Result<(), Fault> {
@@ -65,13 +67,16 @@ async fn all(mut settings: config::Download, observer: Arc<dyn Observer>, stop: 
     let turns = Arc::new(Semaphore::new(AT_ONCE.max(settings.work.jobs as usize)));
     let mut transfers = JoinSet::new();
     for index in 0..settings.files.len() {
-        let (settings, net, tools, turns) = (settings.clone(), net.clone(), tools.clone(), turns.clone());
+        while transfers.len() >= UNDER_WAY {
+            ended(transfers.join_next().await)?;
+        }
+        let turn = turns.clone().acquire_owned().await.ok();
+        let (settings, net, tools) = (settings.clone(), net.clone(), tools.clone());
         let (deadline, observer) = (deadline.clone(), observer.clone());
         transfers.spawn_local(async move {
-            let _turn = turns.acquire_owned().await;
             let file = settings.first + index as FileId;
             let fetch = &settings.files[index];
-            let event = match one(&settings, fetch, file, net, &tools).await {
+            let event = match one(&settings, fetch, (file, turn), net, &tools).await {
                 Ok(Some(outcome)) => Event::Done(outcome),
                 Ok(None) => return,
                 Err(fault) if flows(&settings, fetch) => Event::Failed(pour::for_good(deadline.name(fault))),
@@ -80,17 +85,22 @@ async fn all(mut settings: config::Download, observer: Arc<dyn Observer>, stop: 
             observer.on(file, &event);
         });
     }
-    while let Some(ended) = transfers.join_next().await {
-        ended.map_err(|e| Fault::new(Kind::Other, format!("a transfer ended early: {e}")))?;
+    while !transfers.is_empty() {
+        ended(transfers.join_next().await)?;
     }
     Ok(())
+}
+
+/// A transfer ended; what came of it has been told.
+fn ended(joined: Option<Result<(), JoinError>>) -> Result<(), Fault> {
+    joined.unwrap_or(Ok(())).map_err(|e| Fault::new(Kind::Other, format!("a transfer ended early: {e}")))
 }
 
 /// One file. `None`: there is no outcome, because it was a dry run or its reader has gone away.
 async fn one(
     settings: &config::Download,
     fetch: &Fetch,
-    file: FileId,
+    (file, turn): (FileId, Option<OwnedSemaphorePermit>),
     net: Rc<Net>,
     tools: &Tools,
 ) -> Result<Option<Outcome>, Fault> {
@@ -147,6 +157,7 @@ async fn one(
         strict: settings.strict,
         trust: fetch.trust,
         adopt: settings.adopt.clone(),
+        turn,
     };
     pull(tools, order).await.map(Some)
 }

@@ -33,6 +33,7 @@ mod draft;
 mod follow;
 pub mod ledger;
 mod parked;
+mod publish;
 pub mod record_file;
 mod recorder;
 mod slot;
@@ -51,7 +52,8 @@ use crate::chunk::{ByteRange, Layout};
 use crate::digest::{Algorithm, Crc, RunningCrc};
 use crate::disk::{self, Spot};
 use crate::fault::{Fault, Kind as FaultKind};
-use crate::record::{BadRecord, IfExists, Kind, MAX_TEXT, Owner, Piece, Publishing, Record, Stamp};
+use crate::record::{BadRecord, IfExists, Kind, MAX_TEXT, Owner, Piece, Record, Stamp};
+use publish::Ending;
 use recorder::{Alive, Shared};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -96,9 +98,13 @@ impl Place {
 
     /// Whether the final name holds the very inode that the record was about to publish.
     pub fn is_published(&self) -> bool {
-        let Ok(Sidecar::Record(record)) = read_sidecar(&self.sidecar) else { return false };
+        read_sidecar(&self.sidecar).is_ok_and(|sidecar| self.is_published_by(&sidecar))
+    }
+
+    fn is_published_by(&self, sidecar: &Sidecar) -> bool {
+        let Sidecar::Record(record) = sidecar else { return false };
         let target = self.sidecar.with_file_name(&self.file);
-        match (record.publishing, std::fs::symlink_metadata(target)) {
+        match (&record.publishing, std::fs::symlink_metadata(target)) {
             (Some(mark), Ok(meta)) => {
                 // An empty data file is what a run leaves that was killed as soon as it had the lock.
                 let no_data = match std::fs::symlink_metadata(&self.data) {
@@ -316,7 +322,7 @@ impl PartialFile {
     /// Publishes the complete file: sync, one rename, sync of the folder, record removed. Nobody may be writing.
     /// The final name being taken under [`IfExists::Fail`] is a fault of kind `Local`; the bytes stay.
     pub async fn finish(self, into: Spot, if_exists: IfExists) -> Result<Stamp, Fault> {
-        blocking(move || self.shared.finish(&into, if_exists)).await
+        publish::publish(Ending::new(self.shared.clone(), into, if_exists)).await
     }
 
     /// A clean end before the file is complete: the last commit, and the lock goes.
@@ -379,50 +385,6 @@ impl Shared {
             at += block.len() as u64;
         }
         Some(crc.crc().sum)
-    }
-
-    fn finish(&self, into: &Spot, if_exists: IfExists) -> Result<Stamp, Fault> {
-        self.stop_recorder();
-        let length = {
-            let mut state = self.lock();
-            state.settle();
-            let length = state.record.length.unwrap_or_else(|| state.ledger.held().end());
-            if !state.ledger.held().contains(ByteRange::new(0, length)) || !state.unproven.is_empty() {
-                return Err(Fault::new(FaultKind::Other, format!("{} is not complete", self.place.file)));
-            }
-            length
-        };
-        self.sync()?;
-        disk::point("data-synced");
-        let stamp = disk::stamp(&self.data).map_err(|e| disk::fault("look at", &self.place.data, &e))?;
-        if stamp.size != length {
-            let text =
-                format!("{} is {} bytes long where {length} were written", disk::shown(&self.place.data), stamp.size);
-            return Err(Fault::new(FaultKind::Local, text).hint("somebody else changed it; run the same command again"));
-        }
-        let had_sidecar = {
-            let mut state = self.lock();
-            state.record.publishing = Some(Publishing { inode: stamp.inode, length });
-            state.on_disk
-        };
-        if had_sidecar {
-            // With its folder: a filesystem that keeps renames in no order must not keep the next one without this.
-            self.save(true)?;
-            disk::point("sidecar-replaced");
-        }
-        if !disk::publish(&self.data, &self.place.data, into, if_exists)? {
-            self.lock().record.publishing = None;
-            self.keep()?;
-            return Err(Fault::new(FaultKind::Local, format!("{} exists", disk::shown(into.path())))
-                .hint("add --overwrite to replace it, or choose another name with -o")
-                .kept("all bytes are kept"));
-        }
-        // Before the record goes: it alone says whose that is.
-        self.place.remove_parked(self.parked_inode())?;
-        if had_sidecar {
-            disk::remove(&self.place.sidecar)?;
-        }
-        disk::stamp(&self.data).map_err(|e| disk::fault("look at", into.path(), &e))
     }
 
     fn parked_inode(&self) -> Option<u64> {

@@ -25,7 +25,8 @@ impl Place {
 
     /// Where the file is that was parked under this inode; `None` when it is gone or was never there.
     pub(super) fn parked(&self, inode: Option<u64>) -> Option<PathBuf> {
-        let is_it = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok_and(|meta| Some(meta.ino()) == inode);
+        let inode = inode?;
+        let is_it = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok_and(|meta| meta.ino() == inode);
         self.parking().into_iter().find(is_it)
     }
 

@@ -10,6 +10,9 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Files up to this many bytes get no space ahead: they are written at once.
+const SMALL: u64 = 256 << 10;
+
 /// The lock on the data file is held; nothing is decided yet. Dropped without a decision, it leaves no trace.
 pub struct Slot {
     place: Place,
@@ -20,6 +23,8 @@ pub struct Slot {
     parked: Option<u64>,
     problem: Option<String>,
     published: bool,
+    /// Whether something lies where the record belongs.
+    recorded: bool,
 }
 
 impl Slot {
@@ -32,17 +37,30 @@ impl Slot {
             )
             .hint("give a shorter one with -o"));
         }
-        let published = place.is_published();
         let (data, created) = open_locked(&place)?;
-        let mut slot = Self { place, data: Some(data), created, record: None, parked: None, problem: None, published };
+        let mut slot = Self {
+            place,
+            data: Some(data),
+            created,
+            record: None,
+            parked: None,
+            problem: None,
+            published: false,
+            recorded: true,
+        };
         slot.read_record()?;
         Ok(slot)
     }
 
     fn read_record(&mut self) -> Result<(), Fault> {
         let place = &self.place;
-        let record = match read_sidecar(&place.sidecar)? {
-            Sidecar::None => return Ok(()),
+        let sidecar = read_sidecar(&place.sidecar)?;
+        self.published = place.is_published_by(&sidecar);
+        let record = match sidecar {
+            Sidecar::None => {
+                self.recorded = false;
+                return Ok(());
+            }
             Sidecar::Damaged(why) => {
                 self.problem = Some(format!("the record {} is damaged: {why}", disk::shown(&place.sidecar)));
                 return Ok(());
@@ -93,9 +111,11 @@ impl Slot {
             self.park(&data)?;
             data = open_locked(&self.place)?.0;
         }
-        self.place.remove_record()?;
+        if self.recorded || !self.created {
+            self.place.remove_record()?;
+        }
         self.created = true;
-        if let Some(length) = record.length
+        if let Some(length) = record.length.filter(|length| *length > SMALL)
             && let Err(fault) = self.reserve(&data, length)
         {
             disk::remove(&self.place.data)?;
@@ -226,10 +246,10 @@ impl Drop for Slot {
 /// process that finished in between has renamed it away.
 fn open_locked(place: &Place) -> Result<(File, bool), Fault> {
     for _ in 0..100 {
-        let (file, created) = match disk::open_existing(&place.data)? {
-            Some(file) => (file, false),
-            None => match disk::create_private(&place.data)? {
-                Some(file) => (file, true),
+        let (file, created) = match disk::create_private(&place.data)? {
+            Some(file) => (file, true),
+            None => match disk::open_existing(&place.data)? {
+                Some(file) => (file, false),
                 None => continue,
             },
         };

@@ -10,20 +10,33 @@ use std::path::{Path, PathBuf};
 
 /// Who has which path, finished ones included.
 #[derive(Default)]
-pub struct Claims(RefCell<HashMap<PathBuf, FileId>>);
+pub struct Claims {
+    files: RefCell<HashMap<PathBuf, FileId>>,
+    /// The real paths of the folders of this run.
+    folders: RefCell<HashMap<PathBuf, PathBuf>>,
+}
 
 impl Claims {
     /// Takes `path` for `file`. That another file of this run has it is a fault of kind `Local`.
     pub fn claim(&self, path: &Path, file: FileId) -> Result<(), Fault> {
-        let real = std::fs::canonicalize(disk::folder_of(path)).unwrap_or_else(|_| disk::folder_of(path));
-        let key = real.join(path.file_name().unwrap_or_default());
-        if *self.0.borrow_mut().entry(key).or_insert(file) == file {
+        let key = self.real(disk::folder_of(path)).join(path.file_name().unwrap_or_default());
+        if *self.files.borrow_mut().entry(key).or_insert(file) == file {
             return Ok(());
         }
         let text = format!("{} is the name of another file of this very command, too", disk::shown(path));
         Err(Fault::new(Kind::Local, text)
             .kept("nothing of this one was written")
             .hint("download it by itself with -o, or into another folder with -d"))
+    }
+
+    fn real(&self, folder: PathBuf) -> PathBuf {
+        let mut folders = self.folders.borrow_mut();
+        if let Some(real) = folders.get(&folder) {
+            return real.clone();
+        }
+        let real = std::fs::canonicalize(&folder).unwrap_or_else(|_| folder.clone());
+        folders.insert(folder, real.clone());
+        real
     }
 }
 

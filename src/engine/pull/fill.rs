@@ -34,6 +34,7 @@ impl Transfer<'_> {
         if whole_over_old {
             return self.stream(file, Some(opening)).await;
         }
+        let Some(opening) = self.take_in(file, opening).await? else { return Ok(Filled::Complete) };
         let mut spans = Spans::new(file.held().missing(ByteRange::new(0, length)));
         if in_order {
             spans.stay_within(FRONT);

@@ -91,6 +91,7 @@ impl Transfer<'_> {
         if self.order.remote_time {
             file.set_modified(validator.last_modified.as_deref().and_then(instant))?;
         }
+        drop(self.order.turn.take());
         let stamp = file.finish(Spot::at(path)?, if_exists).await?;
         let digest = wanted.first().map(|(digest, _)| digest.to_string());
         self.tools.memory.remember(path, &stamp, &self.order.url, &validator, digest);

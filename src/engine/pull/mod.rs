@@ -11,6 +11,7 @@ mod finish;
 mod open;
 mod prefix;
 mod records;
+mod small;
 
 pub use claims::Claims;
 pub use finish::digests_wanted;
@@ -87,6 +88,8 @@ pub struct Order {
     pub trust: bool,
     /// The beginning of the file as another program left it, to go on from.
     pub adopt: Option<PathBuf>,
+    /// Its turn among those that are under way, given back once all bytes are here: others need not wait for the disk.
+    pub turn: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 
 /// What all downloads of a run share.
@@ -160,6 +163,7 @@ struct Transfer<'a> {
     wrong_once: bool,
     permit: Option<tokio::sync::OwnedSemaphorePermit>,
 }
+
 /// Downloads one file. Every end but `Done` and `Failed`, which belong to the caller, is told to the observer.
 pub async fn pull(tools: &Tools, order: Order) -> Result<Outcome, Fault> {
     Transfer { tools, order, moved: 0, already: 0, wrong_once: false, permit: None }.run().await

@@ -1,0 +1,180 @@
+//! The end of files: data synced, the final name given, the folder synced, the record removed. Small ones end in
+//! groups, all that are complete just now together: their folder is synced once for them, and a disk that is slow to say
+//! that it has their data is asked about many of them at a time, which it answers together.
+
+use super::recorder::Shared;
+use super::{FaultKind, blocking};
+use crate::chunk::ByteRange;
+use crate::disk::{self, Spot};
+use crate::fault::Fault;
+use crate::record::{IfExists, Publishing, Stamp};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SendError, Sender, channel};
+use std::sync::{Arc, LazyLock, OnceLock};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// Longer files end by themselves, in bytes: others would have to wait for their sync.
+const SMALL: u64 = 1 << 20;
+/// So many end together at most: the first of them waits for the last.
+const GROUP: usize = 64;
+/// A disk that takes longer over one sync is asked about many at a time.
+const SLOW: Duration = Duration::from_micros(500);
+/// About so many then.
+const HANDS: usize = 16;
+
+/// A complete file and the name it is to get.
+pub(super) struct Ending {
+    shared: Arc<Shared>,
+    into: Spot,
+    if_exists: IfExists,
+}
+
+/// Whoever waits for the end.
+type Waiter = oneshot::Sender<Result<Stamp, Fault>>;
+
+static SMALL_ONES: LazyLock<Sender<(Ending, Waiter)>> = LazyLock::new(|| {
+    let (files, coming) = channel();
+    // Without a thread each file ends by itself.
+    let _ = std::thread::Builder::new().name("publisher".into()).spawn(move || attend(&coming));
+    files
+});
+
+/// Publishes a file; what it was is told once that survives a power cut.
+pub(super) async fn publish(ending: Ending) -> Result<Stamp, Fault> {
+    if ending.shared.lock().ledger.held().end() > SMALL {
+        return blocking(move || ending.alone()).await;
+    }
+    let (tell, told) = oneshot::channel();
+    match SMALL_ONES.send((ending, tell)) {
+        Ok(()) => told.await.unwrap_or_else(|_| Err(Fault::new(FaultKind::Other, "a disk thread ended early"))),
+        Err(SendError((ending, _))) => blocking(move || ending.alone()).await,
+    }
+}
+
+fn attend(coming: &Receiver<(Ending, Waiter)>) {
+    while let Ok(first) = coming.recv() {
+        together(std::iter::once(first).chain(coming.try_iter()).take(GROUP).collect());
+    }
+}
+
+fn together(endings: Vec<(Ending, Waiter)>) {
+    let (endings, waiters): (Vec<Ending>, Vec<Waiter>) = endings.into_iter().unzip();
+    let mut named = Vec::new();
+    for ((ending, saved), waiter) in endings.iter().zip(save(&endings)).zip(waiters) {
+        match saved.and_then(|()| ending.give_name()) {
+            Ok(()) => named.push((ending, waiter)),
+            Err(fault) => drop(waiter.send(Err(fault))),
+        }
+    }
+    let mut folders: HashMap<(u64, u64), Result<(), Fault>> = HashMap::new();
+    for (ending, waiter) in named {
+        let synced = match ending.into.folder() {
+            Ok(folder) => folders.entry(folder).or_insert_with(|| ending.into.sync_folder()).clone(),
+            Err(_) => ending.into.sync_folder(),
+        };
+        drop(waiter.send(synced.and_then(|()| ending.clear())));
+    }
+}
+
+/// Makes the data of all of them safe; what came of it, in their order.
+fn save(endings: &[Ending]) -> Vec<Result<(), Fault>> {
+    let saved: Vec<OnceLock<_>> = endings.iter().map(|_| OnceLock::new()).collect();
+    let next = AtomicUsize::new(0);
+    let one = || {
+        let at = next.fetch_add(1, Ordering::Relaxed);
+        let Some((ending, saved)) = endings.get(at).zip(saved.get(at)) else { return false };
+        saved.set(ending.save()).is_ok()
+    };
+    let begun = Instant::now();
+    one();
+    if begun.elapsed() > SLOW {
+        std::thread::scope(|scope| {
+            for _ in 0..HANDS.min(endings.len().saturating_sub(1)) {
+                // A thread that cannot be had leaves its work to the others, or to what comes below.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, || while one() {});
+            }
+        });
+    }
+    while one() {}
+    let missed = || Err(Fault::new(FaultKind::Other, "a disk thread ended early"));
+    saved.into_iter().map(|saved| saved.into_inner().unwrap_or_else(missed)).collect()
+}
+
+impl Ending {
+    pub(super) fn new(shared: Arc<Shared>, into: Spot, if_exists: IfExists) -> Self {
+        Self { shared, into, if_exists }
+    }
+
+    fn alone(&self) -> Result<Stamp, Fault> {
+        self.save()?;
+        self.give_name()?;
+        self.into.sync_folder()?;
+        self.clear()
+    }
+
+    /// The data is made safe, and the record, where there is one, says what is about to happen.
+    fn save(&self) -> Result<(), Fault> {
+        let shared = &self.shared;
+        let length = self.length()?;
+        shared.sync()?;
+        disk::point("data-synced");
+        let stamp = self.stamp(&shared.place.data)?;
+        if stamp.size != length {
+            let text =
+                format!("{} is {} bytes long where {length} were written", disk::shown(&shared.place.data), stamp.size);
+            return Err(Fault::new(FaultKind::Local, text).hint("somebody else changed it; run the same command again"));
+        }
+        let had_sidecar = {
+            let mut state = shared.lock();
+            state.record.publishing = Some(Publishing { inode: stamp.inode, length });
+            state.on_disk
+        };
+        if had_sidecar {
+            // With its folder: a filesystem that keeps renames in no order must not keep the next one without this.
+            shared.save(true)?;
+            disk::point("sidecar-replaced");
+        }
+        Ok(())
+    }
+
+    fn give_name(&self) -> Result<(), Fault> {
+        let shared = &self.shared;
+        if !disk::publish(&shared.data, &shared.place.data, &self.into, self.if_exists)? {
+            shared.lock().record.publishing = None;
+            shared.keep()?;
+            return Err(Fault::new(FaultKind::Local, format!("{} exists", disk::shown(self.into.path())))
+                .hint("add --overwrite to replace it, or choose another name with -o")
+                .kept("all bytes are kept"));
+        }
+        Ok(())
+    }
+
+    /// The length of the file, all of which must be there.
+    fn length(&self) -> Result<u64, Fault> {
+        self.shared.stop_recorder();
+        let mut state = self.shared.lock();
+        state.settle();
+        let length = state.record.length.unwrap_or_else(|| state.ledger.held().end());
+        match state.ledger.held().contains(ByteRange::new(0, length)) && state.unproven.is_empty() {
+            true => Ok(length),
+            false => Err(Fault::new(FaultKind::Other, format!("{} is not complete", self.shared.place.file))),
+        }
+    }
+
+    /// What was needed to go on goes.
+    fn clear(&self) -> Result<Stamp, Fault> {
+        let (shared, had_sidecar) = (&self.shared, self.shared.lock().on_disk);
+        // Before the record goes: it alone says whose that is.
+        shared.place.remove_parked(shared.parked_inode())?;
+        if had_sidecar {
+            disk::remove(&shared.place.sidecar)?;
+        }
+        self.stamp(self.into.path())
+    }
+
+    fn stamp(&self, path: &std::path::Path) -> Result<Stamp, Fault> {
+        disk::stamp(&self.shared.data).map_err(|e| disk::fault("look at", path, &e))
+    }
+}
