@@ -16,6 +16,8 @@ use std::time::SystemTime;
 const LONGEST_ANSWER: usize = 4 << 20;
 /// In a session: the server has said that the file is complete.
 pub(super) const COMPLETE: &str = "complete";
+/// In a session: what the server has said of the upload that it began.
+pub(super) const CAPTURED: &str = "captured";
 /// In a session: the call that ends the upload was made, and what came of it is not known.
 const ENDING: &str = "ending";
 /// A server that asks so often to wait for the end is not going to get there.
@@ -97,15 +99,7 @@ impl Form {
             if !fine || fits_any(&create.call.fatal, &reply) {
                 return Err(self.failure(&reply, &create.call));
             }
-            let mut captured = toml::Table::new();
-            for (name, place) in &create.capture {
-                let value = place.text(&reply).filter(|value| !value.is_empty()).ok_or_else(|| {
-                    let text = format!("{} began an upload without saying its {name:?}", shown(&self.base));
-                    Fault::new(Kind::Other, text)
-                })?;
-                captured.insert(name.clone(), value.into());
-            }
-            session.0.insert("captured".into(), captured.into());
+            session.0.insert(CAPTURED.into(), self.captured(&create.capture, &reply)?.into());
         }
         let unasked = fresh && self.dialect.have.as_ref().is_none_or(|have| !self.worth_asking(have));
         let state = match unasked {
@@ -113,6 +107,28 @@ impl Form {
             false => self.standing(&session).await?,
         };
         Ok((session.with("opened", "yes"), state))
+    }
+
+    /// What a reply that begins an upload says of it.
+    pub(super) fn captured(&self, wanted: &[(String, Place)], reply: &Reply) -> Result<toml::Table, Fault> {
+        let one = |(name, place): &(String, Place)| {
+            let value = place.text(reply).filter(|value| !value.is_empty()).ok_or_else(|| {
+                let text = format!("{} began an upload without saying its {name:?}", shown(&self.base));
+                Fault::new(Kind::Other, text)
+            })?;
+            Ok((name.clone(), value.into()))
+        };
+        wanted.iter().map(one).collect()
+    }
+
+    /// Whether the answer to the first chunk, which names the upload, is still to come.
+    pub(super) fn is_nameless(&self, session: &Session) -> bool {
+        !self.dialect.send.capture.is_empty() && !session.0.contains_key(CAPTURED)
+    }
+
+    /// Whether the server has named the upload, so that its "not found" means that this very upload is gone.
+    pub(super) fn is_named(&self, session: &Session) -> bool {
+        self.dialect.create.is_some() || session.0.contains_key(CAPTURED)
     }
 
     /// Whether an upload of which nothing was sent can learn anything: a mere "something of that name is there" proves
@@ -141,6 +157,10 @@ impl Form {
         if self.run.borrow().done || session.text(COMPLETE).is_some() {
             return Ok(State::Done(self.published()));
         }
+        if self.is_nameless(session) {
+            // Whatever may have arrived lies under a name that nobody has heard.
+            return Ok(self.open_with(Held::Prefix(0)));
+        }
         if self.repeats_end(session) {
             let there = self.is_instant(session).await?;
             return Ok(if there { State::Done(self.published()) } else { self.open_with(Held::Unknown) });
@@ -161,7 +181,7 @@ impl Form {
         if !yes {
             return match reply.status {
                 _ if fits_any(&have.no, &reply) => Ok(self.open_with(Held::Prefix(0))),
-                404 | 410 if self.dialect.create.is_some() => Ok(State::Gone),
+                404 | 410 if self.is_named(session) => Ok(State::Gone),
                 _ => Err(self.failure(&reply, &have.call)),
             };
         }
@@ -293,6 +313,8 @@ impl Form {
         {
             return Ok(closed);
         }
+        // The empty chunk's answer may have changed it.
+        let session = &self.run.borrow().latest.clone().unwrap_or_else(|| session.clone());
         let last = self.run.borrow().last.clone();
         let asked =
             |finish: &&Finish| finish.when.is_none() || last.as_ref().is_some_and(|last| self.asks_for_end(last));

@@ -5,7 +5,7 @@ use crate::digest::{Algorithm, Hasher, hex};
 use crate::fault::{Fault, Kind};
 use crate::net::{Body, Lane, Request};
 use crate::remote::{Field, Part};
-use crate::wire::dialect::{self, Call, Coding, Dialect, Fields, Flag, Key, Missing, Template, Values};
+use crate::wire::dialect::{self, Call, Coding, Dialect, Fields, FileField, Flag, Key, Missing, Template, Values};
 use crate::wire::multipart;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -59,11 +59,31 @@ impl Facts<'_> {
         Some(match key {
             Key::Index => (index + self.dialect.chunks.base).to_string(),
             Key::Offset => range.start.to_string(),
-            Key::End => range.end.saturating_sub(1).to_string(),
+            // Nothing has no last byte.
+            Key::End => range.end.checked_sub(1).filter(|_| !range.is_empty())?.to_string(),
             Key::Len => range.len().to_string(),
             Key::ChunkHash(algorithm) => chunk_hash(*algorithm, range, part?)?,
             _ => return None,
         })
+    }
+
+    /// Whether what asks for this value is left out while there is none: the answer to the first chunk is to bring it, or
+    /// it is the last byte of a chunk that has none.
+    fn is_left_out(&self, key: &Key) -> bool {
+        match key {
+            Key::Captured(name) => self.dialect.send.capture.iter().any(|(known, _)| known == name),
+            Key::End => self.at.is_some(),
+            _ => false,
+        }
+    }
+
+    /// The text of a field; `None` where it is left out.
+    fn field(&self, value: Result<String, Missing>) -> Result<Option<String>, Fault> {
+        match value {
+            Ok(text) => Ok(Some(text)),
+            Err(unknown) if self.is_left_out(&unknown.0) => Ok(None),
+            Err(unknown) => Err(missing(unknown)),
+        }
     }
 
     fn extension(&self) -> &str {
@@ -165,16 +185,11 @@ pub(super) fn request(call: &Call, base: &Url, facts: &Facts<'_>, fields: &[Fiel
     }
     let form = with_own(filled(&call.form, facts)?, fields);
     let takes_form = !matches!(call.method.as_str(), "GET" | "HEAD") && call.coding != Coding::Raw;
-    if form.is_empty() || !takes_form {
+    if !takes_form || form.is_empty() && call.file.is_none() {
         return Ok(request);
     }
     if call.coding == Coding::Multipart {
-        let parts: Vec<multipart::Part> =
-            form.into_iter().map(|(name, value)| multipart::Part::field(name, value)).collect();
-        let body = multipart::Body::new(&parts, bits()).ok_or_else(two_files)?;
-        return Ok(request
-            .header(CONTENT_TYPE, &body.content_type)
-            .body(Body::Bytes([body.head, body.tail].concat().into())));
+        return multipart(request, form, call.file.as_ref(), facts, Body::Empty);
     }
     let text = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
     Ok(request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(Body::Bytes(text.into_bytes().into())))
@@ -197,15 +212,27 @@ pub(super) fn chunk(base: &Url, facts: &Facts<'_>, fields: &[Field], bytes: Body
     for (name, json) in &send.json_field {
         form.push((name.clone(), json.fill(facts).map_err(missing)?.to_string()));
     }
+    multipart(request, with_own(form, fields), send.call.file.as_ref(), facts, bytes)
+}
+
+/// `request` with a form as its content; `bytes` are those of the file in it.
+fn multipart(
+    request: Request,
+    form: Vec<(String, String)>,
+    file: Option<&FileField>,
+    facts: &Facts<'_>,
+    bytes: Body,
+) -> Result<Request, Fault> {
     let mut parts: Vec<multipart::Part> =
-        with_own(form, fields).into_iter().map(|(name, value)| multipart::Part::field(name, value)).collect();
-    let file = multipart::Part::File {
-        name: send.file.field.clone(),
-        filename: send.file.filename.fill(facts).map_err(missing)?,
-        content_type: send.file.kind.fill(facts).map_err(missing)?,
-    };
-    let at = if send.file.last { parts.len() } else { 0 };
-    parts.insert(at, file);
+        form.into_iter().map(|(name, value)| multipart::Part::field(name, value)).collect();
+    if let Some(file) = file {
+        let part = multipart::Part::File {
+            name: file.field.clone(),
+            filename: file.filename.fill(facts).map_err(missing)?,
+            content_type: file.kind.fill(facts).map_err(missing)?,
+        };
+        parts.insert(if file.last { parts.len() } else { 0 }, part);
+    }
     let body = multipart::Body::new(&parts, bits()).ok_or_else(two_files)?;
     let (head, tail) = (Body::Bytes(body.head.into()), Body::Bytes(body.tail.into()));
     Ok(request.header(CONTENT_TYPE, &body.content_type).body(Body::Parts(vec![head, bytes, tail])))
@@ -222,7 +249,7 @@ fn bare(call: &Call, base: &Url, facts: &Facts<'_>, index: &[(String, String)]) 
     let mut request = Request::new(method, url).lane(Lane::Own);
     request.headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     for (name, value) in &call.headers {
-        let text = value.fill_header(facts).map_err(missing)?;
+        let Some(text) = facts.field(value.fill_header(facts))? else { continue };
         let name: HeaderName = name.parse().map_err(|_| wrong(format!("{name:?} is no header")))?;
         request = request.header(name, text);
     }
@@ -249,8 +276,10 @@ fn place(url: Option<&Template>, base: &Url, facts: &Facts<'_>) -> Result<Url, F
     Ok(place)
 }
 
+/// The fields with their values, without those that are left out.
 fn filled(fields: &Fields, facts: &Facts<'_>) -> Result<Vec<(String, String)>, Fault> {
-    fields.iter().map(|(name, text)| Ok((name.clone(), text.fill(facts).map_err(missing)?))).collect()
+    let one = |(name, text): &(String, Template)| Ok(facts.field(text.fill(facts))?.map(|text| (name.clone(), text)));
+    fields.iter().filter_map(|field| one(field).transpose()).collect()
 }
 
 /// The form with the user's own fields: in place of those of the same name, else behind them.

@@ -3,7 +3,7 @@
 use crate::digest::{Algorithm, Hasher};
 
 /// Name and text of each, the two that this program was first made for in front.
-const ALL: [(&str, &str); 14] = [
+const ALL: [(&str, &str); 15] = [
     ("check-file", include_str!("../dialects/check-file.toml")),
     ("check-file-verbatim", include_str!("../dialects/check-file-verbatim.toml")),
     ("form-sequence", include_str!("../dialects/form-sequence.toml")),
@@ -13,6 +13,7 @@ const ALL: [(&str, &str); 14] = [
     ("dropzone", include_str!("../dialects/dropzone.toml")),
     ("plupload", include_str!("../dialects/plupload.toml")),
     ("blueimp", include_str!("../dialects/blueimp.toml")),
+    ("django-chunked-upload", include_str!("../dialects/django-chunked-upload.toml")),
     ("fine-uploader", include_str!("../dialects/fine-uploader.toml")),
     ("filepond", include_str!("../dialects/filepond.toml")),
     ("webuploader-a", include_str!("../dialects/webuploader-a.toml")),

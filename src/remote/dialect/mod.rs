@@ -63,8 +63,10 @@ struct Run {
     waited: u32,
     /// The empty chunk was stored.
     empty: bool,
-    /// A session that the server has changed.
-    amended: Option<Session>,
+    /// The session as the server has changed it in this run.
+    latest: Option<Session>,
+    /// Whether nobody was told of that yet.
+    amended: bool,
 }
 
 /// The client's end, bound to one destination and one dialect.
@@ -155,7 +157,7 @@ impl Form {
             id: session.text("id").unwrap_or_default(),
             uuid: session.text("uuid").unwrap_or_default(),
             hash: session.text("hash"),
-            captured: session.0.get("captured").and_then(toml::Value::as_table),
+            captured: session.0.get(ask::CAPTURED).and_then(toml::Value::as_table),
             size: self.plan.get().length,
             chunk: self.part.get(),
             modified: self.plan.get().modified,
@@ -276,7 +278,7 @@ impl Remote for Form {
             // What goes by a name alone may be another's: neither content nor an upload of ours stands behind the yes.
             unproven: have.is_some_and(|have| match have.trust {
                 Trust::Exists => true,
-                Trust::Size => self.dialect.create.is_none(),
+                Trust::Size => self.dialect.create.is_none() && self.dialect.send.capture.is_empty(),
                 Trust::Hash => false,
             }),
             silent: have.is_none(),
@@ -308,11 +310,13 @@ impl Remote for Form {
     }
 
     fn amended(&self) -> Option<Session> {
-        self.run.borrow_mut().amended.take()
+        let mut run = self.run.borrow_mut();
+        std::mem::take(&mut run.amended).then(|| run.latest.clone()).flatten()
     }
 
     fn open<'a>(&'a self, session: &'a Session, manifest: &'a Manifest) -> Answer<'a, (Session, State)> {
         self.plan.set(Plan { length: manifest.layout.length(), modified: manifest.modified });
+        self.run.borrow_mut().latest = None;
         Box::pin(self.begin(session, manifest))
     }
 

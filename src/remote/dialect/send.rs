@@ -1,6 +1,6 @@
 //! A chunk on its way, and what the answer to it means.
 
-use super::ask::{COMPLETE, is_absent};
+use super::ask::{CAPTURED, COMPLETE, is_absent};
 use super::facts::{self, At};
 use super::{Form, Mode};
 use crate::fault::{Fault, Kind};
@@ -77,6 +77,9 @@ impl Form {
             return self.refused(session, at, &reply, fatal).await;
         }
         self.same_name(&reply)?;
+        if self.is_nameless(session) {
+            self.amend(session, CAPTURED, self.captured(&send.capture, &reply)?);
+        }
         self.renamed(session, &reply);
         let moved = match &send.next {
             Some(place) if !done && at.index + 1 < self.count() => self.next(place, at, &reply)?,
@@ -103,7 +106,7 @@ impl Form {
         }
         let by_offset = self.dialect.have.as_ref().is_some_and(|have| have.mode == Mode::Offset);
         match reply.status {
-            404 | 410 if self.dialect.create.is_some() => Ok(Put::Gone),
+            404 | 410 if self.is_named(session) => Ok(Put::Gone),
             400 | 409 | 416 if by_offset => match self.standing(session).await {
                 Ok(State::Open(standing)) if standing.held != Held::Prefix(at.range.start) => {
                     Ok(Put::Conflict(standing.held))
@@ -136,15 +139,16 @@ impl Form {
     fn renamed(&self, session: &Session, reply: &Reply) {
         let id = self.dialect.send.rename_id.as_ref().and_then(|place| place.text(reply));
         if let Some(id) = id.filter(|id| !id.is_empty() && Some(id.as_str()) != session.text("id")) {
-            self.amend(session, "id", &id);
+            self.amend(session, "id", id);
         }
     }
 
     /// Has the session say `value` under `key` from now on.
-    pub(super) fn amend(&self, session: &Session, key: &str, value: &str) {
+    pub(super) fn amend(&self, session: &Session, key: &str, value: impl Into<toml::Value>) {
         let mut run = self.run.borrow_mut();
-        let amended = run.amended.take().unwrap_or_else(|| session.clone());
-        run.amended = Some(amended.with(key, value));
+        // Several chunks may be under way: what the answer to one has changed holds for all.
+        run.latest.get_or_insert_with(|| session.clone()).0.insert(key.into(), value.into());
+        run.amended = true;
     }
 
     /// What the server says about the chunk to come next; `None` when that is the one behind this.

@@ -326,7 +326,8 @@ mod tests {
         {
             assert!(text.replace("\"folder\"", "folder").contains(part), "{part}\n{text}");
         }
-        assert_eq!((dialect.send.file.field.as_str(), dialect.send.file.last), ("file", true));
+        let file = dialect.send.call.file.as_ref().unwrap();
+        assert_eq!((file.field.as_str(), file.last), ("file", true));
         assert!(dialect.send.call.headers.iter().any(|(name, _)| name == "X-Api"));
         assert!(dialect.send.call.query.iter().any(|(name, _)| name == "v"));
     }
@@ -354,7 +355,7 @@ mod tests {
         assert_eq!(raw.send.call.coding, super::super::Coding::Raw);
         assert_eq!(raw.send.call.method, "PATCH");
         let (_, front) = drafted("curl http://h -F 'theFile=@blob' -F totalSize=7");
-        assert!(!front.send.file.last);
+        assert!(!front.send.call.file.unwrap().last);
     }
 
     proptest! {

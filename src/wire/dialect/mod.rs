@@ -171,6 +171,8 @@ pub struct Call {
     pub text: Option<Template>,
     /// Headers.
     pub headers: Fields,
+    /// The file in the form: a chunk's bytes where a chunk is sent, and none in any other call.
+    pub file: Option<FileField>,
     /// How the form is written.
     pub coding: Coding,
     /// How the reply's body is read.
@@ -270,8 +272,8 @@ pub struct Send {
     pub in_form: bool,
     /// Whether they go into the query.
     pub in_query: bool,
-    /// The file's place in the form.
-    pub file: FileField,
+    /// What of the reply to the first chunk is kept, by name. Until then fields that ask for it are left out.
+    pub capture: Vec<(String, Place)>,
     /// The reply also means that the whole file is complete.
     pub done: Vec<Predicate>,
     /// Everything is lost: begin anew under a new id.

@@ -96,8 +96,10 @@ fn check(dialect: &Dialect, top: &Table) {
     if dialect.chunks.repeat != Repeat::Safe && !sequential {
         top.wrong("a server that appends wants `order = \"sequential\"` in [chunks]");
     }
-    if dialect.send.next.is_some() && !sequential {
-        top.wrong("`next` in [send] wants `order = \"sequential\"` in [chunks]");
+    for (key, is_there) in [("next", dialect.send.next.is_some()), ("capture", !dialect.send.capture.is_empty())] {
+        if is_there && !sequential {
+            top.wrong(format!("`{key}` in [send] wants `order = \"sequential\"` in [chunks]"));
+        }
     }
     if dialect.send.call.ok.is_empty() && dialect.send.done.is_empty() {
         top.wrong("[send] does not say which replies are `ok`");
@@ -231,6 +233,7 @@ fn call(table: &Table, all: &Common, method: &str, coding: Coding) -> Call {
         json: table.get("json").and_then(|item| json(&item)),
         text: table.get("text").and_then(|item| template(&item)),
         headers: joined(&all.headers, headers(table)),
+        file: table.table("file").map(file_field),
         coding: table.word("body", &words).unwrap_or(coding),
         parse: parse_rule(table).or(all.parse).unwrap_or_default(),
         message: [places(table, "message"), all.message.clone()].concat(),
@@ -262,13 +265,14 @@ fn joined(all: &Fields, own: Fields) -> Fields {
 fn create(table: Table, all: &Common) -> Create {
     let call = call(&table, all, "POST", Coding::Urlencoded);
     let loose = loose(&table).unwrap_or(all.loose);
-    let capture = table.table("capture").map(|table| {
-        let named = table.all().into_iter().filter_map(|(name, item)| Some((name.to_string(), place(&item)?)));
-        named.collect()
-    });
-    let create = Create { call, instant: predicates(&table, "instant", loose), capture: capture.unwrap_or_default() };
+    let create = Create { instant: predicates(&table, "instant", loose), capture: capture(&table), call };
     table.finish();
     create
+}
+
+fn capture(table: &Table) -> Vec<(String, Place)> {
+    let Some(inner) = table.table("capture") else { return Vec::new() };
+    inner.all().into_iter().filter_map(|(name, item)| Some((name.to_string(), place(&item)?))).collect()
 }
 
 fn have(table: Table, all: &Common, base: u64) -> Option<Have> {
@@ -304,8 +308,7 @@ fn have(table: Table, all: &Common, base: u64) -> Option<Have> {
 fn send(table: Table, all: &Common) -> Send {
     let call = call(&table, all, "POST", Coding::Multipart);
     let loose = loose(&table).unwrap_or(all.loose);
-    let file = table.table("file").map(file_field);
-    if file.is_none() && call.coding == Coding::Multipart {
+    if call.file.is_none() && call.coding == Coding::Multipart {
         table.wrong("[send] does not say which field is the `file`");
     }
     if call.coding == Coding::Urlencoded {
@@ -328,12 +331,7 @@ fn send(table: Table, all: &Common) -> Send {
         json_field: json_field.unwrap_or_default(),
         in_form: within("form").unwrap_or(!raw) && !raw,
         in_query: within("query").unwrap_or(raw),
-        file: file.unwrap_or_else(|| FileField {
-            field: String::new(),
-            filename: Template::plain("blob"),
-            kind: Template::plain("application/octet-stream"),
-            last: true,
-        }),
+        capture: capture(&table),
         done: predicates(&table, "done", loose),
         restart: predicates(&table, "restart", loose),
         next: table.get("next").and_then(|item| place(&item)),
@@ -348,7 +346,7 @@ fn send(table: Table, all: &Common) -> Send {
 fn file_field(table: Table) -> FileField {
     let field = table.get("field").and_then(|item| item.text()).map(str::to_string);
     if field.is_none() {
-        table.wrong("send.file: the name of its `field` is missing");
+        table.wrong("file: the name of its `field` is missing");
     }
     let text = |key, default: &str| {
         table.get(key).and_then(|item| template(&item)).unwrap_or_else(|| Template::plain(default))
@@ -488,7 +486,8 @@ mod tests {
     #[test]
     fn the_least_dialect_and_its_defaults() {
         let dialect = parse(LEAST).unwrap();
-        assert_eq!((dialect.chunks.size, dialect.chunks.base, dialect.send.file.last), (1 << 20, 0, true));
+        assert_eq!((dialect.chunks.size, dialect.chunks.base), (1 << 20, 0));
+        assert!(dialect.send.call.file.as_ref().unwrap().last);
         assert_eq!((dialect.send.in_form, dialect.send.in_query), (true, false));
         assert!(dialect.is_by_offset(), "nothing numbers its chunks");
     }
@@ -521,6 +520,7 @@ mod tests {
         assert_eq!(lines("dialect = 2\nname = 3\n[send]\nok = 1\nfile = {}\n"), [1, 1, 2, 4, 5]);
         assert_eq!(lines(&(LEAST.to_string() + "retry = [{ status = 99 },\n{ status = \"9xx\" }]\n")), [6, 7, 7]);
         assert_eq!(lines(&(LEAST.to_string() + "next = \"json:n\"\n")), [1], "it wants an order");
+        assert_eq!(lines(&(LEAST.to_string() + "capture = { id = \"json:n\" }\n")), [1], "so does this");
         assert_eq!(lines(&(LEAST.to_string() + "[chunks]\nrepeat = \"stop\"\n")), [1]);
         assert_eq!(lines(&(LEAST.to_string() + "index = { a = \"{md5}\" }\n")), [1], "it wants a hash");
         assert_eq!(lines("dialect = 1\nname = \"x\"\n[send\n"), [3]);

@@ -225,3 +225,35 @@ fn filepond_by_a_django_package() {
     killed_and_resumed(&world, dialect.to_str().unwrap(), &server.url("/fp"), &content);
     assert!(only_file(&folder.join("tmp")) == content.bytes());
 }
+
+#[test]
+fn blueimp_by_a_django_package() {
+    let world = World::new();
+    let Some(python) = python("forms", "python") else { return };
+    let folder = world.beside("chunked");
+    std::fs::create_dir_all(&folder).unwrap();
+    let server = Server::start(&world.beside("chunked.log"), |address| {
+        let mut command = Command::new(&python);
+        command.arg(here("blueimp.py")).arg(&folder).arg(address.port().to_string());
+        command
+    });
+    let (url, content) = (server.url("/up"), Content::random(9, SIZE));
+    killed_and_resumed(&world, "django-chunked-upload", &url, &content);
+    std::fs::remove_file(world.path("big.bin")).unwrap();
+    let small: Vec<Content> = [0, 1, 65_536, 150_000].into_iter().map(|length| Content::random(10, length)).collect();
+    for content in &small {
+        content.write_to(&world.path("small"));
+        let args = ["upload", "--dialect=django-chunked-upload", "--chunk-size=64K", "small", &url];
+        world.onward(args).run().exits(0);
+    }
+    // One upload for each file, each complete (2), and its content.
+    let states = String::from_utf8(given_out(&server, "/states")).unwrap();
+    let expected: Vec<(&str, &Content)> =
+        std::iter::once(("big.bin", &content)).chain(small.iter().map(|content| ("small", content))).collect();
+    assert_eq!(states.lines().count(), expected.len(), "{states}");
+    for (line, (name, content)) in states.lines().zip(expected) {
+        let mut words = line.splitn(3, ' ');
+        assert_eq!((words.next(), words.next()), (Some(name), Some("2")), "{states}");
+        assert!(std::fs::read(words.next().unwrap()).unwrap() == content.bytes(), "{line}");
+    }
+}

@@ -301,3 +301,47 @@ fn an_end_that_failed_in_the_server_is_repeated() {
     upload(&world, "fine-uploader", &page.url("/u")).run().exits(0);
     assert_eq!(page.asked("success").len(), 2);
 }
+
+#[test]
+fn an_upload_that_its_first_answer_names_loses_nothing_but_that() {
+    for lost in 0..4 {
+        // Which of the answers gets lost: the first one names the upload.
+        let world = World::new();
+        let content = source(&world, 2 * CHUNK + 9);
+        let piles: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+        let (shared, mut whole) = (piles.clone(), false);
+        let page = Page::new(move |asked, before| {
+            let mut piles = shared.lock().unwrap();
+            let number =
+                if asked.field("upload_id").is_empty() { piles.len() } else { asked.number("upload_id") as usize };
+            let act = match asked.call() {
+                "" => {
+                    whole = true;
+                    json(value!({}))
+                }
+                _ if whole => {
+                    let detail = value!({"detail": "Upload has already been marked as \"complete\""}).to_string();
+                    Act::Say(400, "application/json", detail)
+                }
+                _ => {
+                    let count = piles.len().max(number + 1);
+                    piles.resize(count, Vec::new());
+                    let pile = &mut piles[number];
+                    if asked.headers["content-range"].starts_with(&format!("bytes {}-", pile.len())) {
+                        pile.extend(asked.file());
+                        json(value!({"upload_id": number.to_string(), "offset": pile.len()}))
+                    } else {
+                        assert!(asked.file().is_empty(), "a chunk that does not fit");
+                        Act::Say(400, "application/json", value!({"offset": pile.len()}).to_string())
+                    }
+                }
+            };
+            if before == lost { Act::Lose } else { act }
+        });
+        upload(&world, "django-chunked-upload", &page.url("/up")).run().exits(0);
+        let piles = piles.lock().unwrap();
+        assert!(*piles.last().unwrap() == content.bytes(), "lost {lost}");
+        assert_eq!(piles.len(), if lost == 0 { 2 } else { 1 }, "lost {lost}");
+        assert_eq!(page.log().iter().filter(|asked| asked.call().is_empty()).count(), 1, "lost {lost}");
+    }
+}
