@@ -66,7 +66,8 @@ pub struct Upload {
 
     /// Upload through forms, as this dialect says: a name of `onward dialects`, or a file
     ///
-    /// DEST is the page's endpoint then; names are not appended to it.
+    /// DEST is the page's endpoint then; names are not appended to it. A dialect's `{env.NAME}` is the variable NAME, which
+    /// is neither shown nor stored.
     #[arg(long, value_name = "NAME|FILE", conflicts_with = "protocol", value_hint = ValueHint::FilePath)]
     pub dialect: Option<String>,
 

@@ -268,6 +268,7 @@ fn whole_url(one: &Unfinished, record: &Record, settings: &Resume, renewed: bool
         "header:cookie" => "give the cookies again with -b".to_string(),
         _ => match first.split_once(':') {
             Some(("header", header)) => format!("give it again with -H '{header}: …'"),
+            Some(("env", name)) => format!("set the variable {name}, and give the first command again"),
             Some(("field", field)) => format!("give it again with -F '{field}=…'"),
             _ => "give the first command again".to_string(),
         },

@@ -14,6 +14,7 @@ use crate::fault::{Fault, Kind};
 use crate::record::Existing;
 use crate::remote::{Field, Manner, Wish, dialect};
 use crate::units;
+use crate::wire::dialect::Dialect;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -260,6 +261,7 @@ impl<'a> Layers<'a> {
         let mut work = near.work(flags.connections, flags.jobs, flags.chunk_size, false)?;
         // The size of what a form carries, not of what a record counts in.
         let part = dialect.as_ref().and_then(|_| work.chunk_size.take());
+        let variables = dialect.as_ref().map(|dialect| self.variables(dialect)).transpose()?.unwrap_or_default();
         Ok(Upload {
             files,
             first: 0,
@@ -273,11 +275,26 @@ impl<'a> Layers<'a> {
                 connections,
                 dialect,
                 fields: fields(flags.fields),
+                variables,
                 part,
             },
             work,
             link: self.link(flags.link, &flags.show)?,
         })
+    }
+
+    /// The variables that a dialect asks for. What is wrong with its text is said by whoever speaks it.
+    fn variables(&self, dialect: &dialect::Given) -> Result<Vec<Field>, Fault> {
+        let Ok(parsed) = Dialect::parse(&dialect.text) else { return Ok(Vec::new()) };
+        let one = |name: &str| {
+            let value = self.env(name).ok_or_else(|| {
+                let text =
+                    format!("the dialect {} wants the variable {name}, which is not set", dialect.name.escape_debug());
+                usage(text).hint(format!("set it, as in `{name}=… onward upload …`"))
+            })?;
+            Ok(Field { name: name.into(), value })
+        };
+        parsed.variables().into_iter().map(one).collect()
     }
 
     /// The dialect of a name or a file. One's own of a name comes before the program's.

@@ -32,7 +32,8 @@ impl Heard {
             size => format!("\n> content of {size} bytes"),
         };
         let text = format!("> {} {url}{}{size}", request.method, fields('>', &request.headers));
-        ears.on(NO_FILE, &Event::Head { text });
+        ears.on(NO_FILE, &Event::Head { text: request.known.hide(&text) });
+        let line = request.known.hide(&line);
         Self { ears, line, began: Instant::now() }
     }
 

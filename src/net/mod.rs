@@ -111,12 +111,15 @@ pub struct Request {
     pub lane: Lane,
     /// How long no byte of it may move, where that is not the same as for all others.
     pub stall: Option<Duration>,
+    /// What is in it and must not be shown, beside the secrets of its URL and the fields that are marked as such.
+    pub known: Known,
 }
 
 impl Request {
     /// A request without fields or content.
     pub fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: HeaderMap::new(), body: Body::Empty, lane: Lane::Shared, stall: None }
+        let known = Known::default();
+        Self { method, url, headers: HeaderMap::new(), body: Body::Empty, lane: Lane::Shared, stall: None, known }
     }
 
     /// The same with one more field; a value that cannot be sent is left out.
@@ -139,9 +142,9 @@ impl Request {
         self
     }
 
-    /// What of it must not be shown: the secrets of its URL, and the fields that are marked as such.
+    /// What of it must not be shown.
     fn secrets(&self) -> Known {
-        let mut known = Known::default();
+        let mut known = self.known.clone();
         known.add_url(&self.url);
         for value in self.headers.values().filter(|value| value.is_sensitive()) {
             known.add_field(&String::from_utf8_lossy(value.as_bytes()));

@@ -95,6 +95,8 @@ pub struct Manner {
     pub dialect: Option<dialect::Given>,
     /// Fields that go into every form.
     pub fields: Vec<Field>,
+    /// The variables of the environment that the dialect asks for, with their values.
+    pub variables: Vec<Field>,
     /// The size of a form's chunk, where one is asked for, in bytes.
     pub part: Option<u64>,
 }

@@ -227,6 +227,13 @@ impl Known {
         }
     }
 
+    /// One more value, also as a URL would have it.
+    pub fn add_everywhere(&mut self, value: &str) {
+        self.add(value);
+        self.add(&super::percent::encode(value.as_bytes(), "-._~"));
+        self.add(&url::form_urlencoded::byte_serialize(value.as_bytes()).collect::<String>());
+    }
+
     /// The secrets of a URL, as they stand there and decoded.
     pub fn add_url(&mut self, url: &Url) {
         for login in [Some(url.username()), url.password()].into_iter().flatten() {

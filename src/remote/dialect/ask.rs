@@ -29,11 +29,10 @@ impl Form {
         let head = request.method == http::Method::HEAD;
         // What the user says about silence counts more than what the page was written for.
         let own = self.net.options().stall_timeout != Options::default().stall_timeout;
-        let request = request.stall(call.stall.filter(|_| !own));
+        let request = Request { known: self.known.clone(), ..request.stall(call.stall.filter(|_| !own)) };
         let response = self.net.ask(request, &self.destination.access).await?;
         let (status, headers) = (response.status.as_u16(), response.headers.clone());
-        let mut known = response.known.clone();
-        self.fields.iter().for_each(|field| known.add(&field.value));
+        let known = response.known.clone();
         let body = match status {
             _ if head => Vec::new(),
             // A refusal may come before the chunk has gone out, and its words be lost with the connection.

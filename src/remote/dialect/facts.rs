@@ -30,6 +30,8 @@ pub(super) struct Facts<'a> {
     pub modified: Option<SystemTime>,
     /// The latest reply to a chunk.
     pub last: Option<&'a Value>,
+    /// Variables of the environment.
+    pub variables: &'a [Field],
     /// Whether the flag `first` is up.
     pub first: bool,
     /// The chunk that the request is about, where it is about one.
@@ -128,6 +130,7 @@ impl Values for Facts<'_> {
                 Value::Null => None,
                 other => Some(other.to_string()),
             },
+            Key::Env(name) => self.variables.iter().find(|known| known.name == *name).map(|known| known.value.clone()),
             of_chunk => self.of_chunk(of_chunk),
         }
     }

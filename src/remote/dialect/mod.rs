@@ -19,6 +19,7 @@ use crate::remote::{
     State, Terms,
 };
 use crate::wire::dialect::{self as wire, Dialect, Mode, Trust};
+use crate::wire::mask::{self, Known};
 use facts::{At, Facts};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -78,6 +79,9 @@ pub struct Form {
     given: Given,
     dialect: Dialect,
     fields: Vec<Field>,
+    variables: Vec<Field>,
+    /// What must not be shown where the server repeats it.
+    known: Known,
     part: Cell<u64>,
     /// The least that it can be: with smaller ones there would be more chunks than the server takes.
     least: Cell<u64>,
@@ -112,12 +116,22 @@ impl Form {
             Some(base) => base.clone(),
             None => without_name(&destination.url)?,
         };
-        Ok(Self {
+        let asked = |name: &&str| manner.variables.iter().any(|known| known.name == **name);
+        if let Some(unknown) = dialect.variables().into_iter().find(|name| !asked(name)) {
+            let dialect = given.name.escape_debug();
+            let text = format!("the dialect {dialect} wants the variable {unknown}, and the command does not name it");
+            // A record may be somebody else's: what it says is no reason to send a secret.
+            return Err(Fault::new(Kind::Usage, text)
+                .hint(format!("give the first command again, with --dialect and {unknown} set")));
+        }
+        let mut form = Self {
             name: super::name(&destination.url)?,
             part: Cell::new(part.max(1)),
             least: Cell::new(1),
             frozen: saved_part.is_some(),
             fields: manner.fields.clone(),
+            variables: manner.variables.clone(),
+            known: Known::default(),
             plan: Cell::default(),
             run: RefCell::default(),
             net,
@@ -125,7 +139,20 @@ impl Form {
             base,
             given,
             dialect,
-        })
+        };
+        form.known = form.secrets();
+        Ok(form)
+    }
+
+    /// The values of the user's own fields, and of variables in every shape in which they are sent.
+    fn secrets(&self) -> Known {
+        let mut known = Known::default();
+        self.fields.iter().for_each(|field| known.add(&field.value));
+        let (session, plain) = (Session::default(), self.variables.iter().map(|variable| variable.value.clone()));
+        let facts = self.facts(&session, None, None);
+        let sent = self.dialect.templates().into_iter().flat_map(|template| template.secrets(&facts));
+        plain.chain(sent).for_each(|value| known.add_everywhere(&value));
+        known
     }
 
     /// Which chunk begins at `offset`.
@@ -161,6 +188,7 @@ impl Form {
             size: self.plan.get().length,
             chunk: self.part.get(),
             modified: self.plan.get().modified,
+            variables: &self.variables,
             last: last.and_then(|reply| reply.json.as_ref()),
             first,
             at,
@@ -298,7 +326,7 @@ impl Remote for Form {
             false => session.with("text", &self.given.text),
         };
         // A secret in the destination must be given again; without it there is nowhere to go on.
-        match crate::wire::mask::has_secret(&self.base) {
+        match mask::has_secret(&self.base) {
             true => session,
             false => session.with("endpoint", self.base.as_str()),
         }
@@ -306,7 +334,9 @@ impl Remote for Form {
 
     fn needs(&self) -> Vec<String> {
         let fields = self.fields.iter().map(|field| format!("field:{}", field.name));
-        fields.chain(crate::wire::mask::has_secret(&self.base).then(|| "url".into())).collect()
+        let variables = self.dialect.variables().into_iter().map(|name| format!("env:{name}"));
+        let url = mask::has_secret(&self.base).then(|| "url".into());
+        fields.chain(variables).chain(url).collect()
     }
 
     fn amended(&self) -> Option<Session> {

@@ -18,6 +18,7 @@ pub use reply::{Parse, Place, Predicate, Reply, Statuses, Wanted, at, fits_any, 
 pub use template::{Flag, Key, Missing, Template, Values};
 
 use crate::digest::Algorithm;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The version of the schema.
@@ -330,6 +331,28 @@ impl Dialect {
         parse::parse(text)
     }
 
+    /// All its texts with values in them.
+    pub fn templates(&self) -> Vec<&Template> {
+        let calls = [
+            Some(&self.send.call),
+            self.create.as_ref().map(|create| &create.call),
+            self.have.as_ref().map(|have| &have.call),
+            self.finish.as_ref().map(|finish| &finish.call),
+            self.abort.as_ref(),
+        ];
+        let mut all: Vec<&Template> = calls.into_iter().flatten().flat_map(Call::templates).collect();
+        all.push(&self.identity.id);
+        all.extend(self.send.index.iter().map(|(_, text)| text));
+        self.send.json_field.iter().for_each(|(_, json)| json.templates(&mut all));
+        all
+    }
+
+    /// The variables of the environment that it asks for.
+    pub fn variables(&self) -> BTreeSet<&str> {
+        let keys = self.templates().into_iter().flat_map(Template::keys);
+        keys.filter_map(|key| if let Key::Env(name) = key { Some(name.as_str()) } else { None }).collect()
+    }
+
     /// The chunks of a file: how many there are.
     pub fn count(&self, length: u64, size: u64) -> u64 {
         match self.chunks.tail {
@@ -354,7 +377,26 @@ impl Dialect {
     }
 }
 
+impl Call {
+    fn templates(&self) -> Vec<&Template> {
+        let fields = [&self.query, &self.form, &self.headers].into_iter().flatten().map(|(_, text)| text);
+        let file = self.file.iter().flat_map(|file| [&file.filename, &file.kind]);
+        let mut all: Vec<&Template> = fields.chain(self.url.iter()).chain(self.text.iter()).chain(file).collect();
+        self.json.iter().for_each(|json| json.templates(&mut all));
+        all
+    }
+}
+
 impl Json {
+    fn templates<'a>(&'a self, all: &mut Vec<&'a Template>) {
+        match self {
+            Self::Object(entries) => entries.iter().for_each(|(_, value)| value.templates(all)),
+            Self::List(items) => items.iter().for_each(|item| item.templates(all)),
+            Self::Text(template) => all.push(template),
+            Self::Value(_) => {}
+        }
+    }
+
     /// Whether a template in it asks for `key`.
     pub fn asks(&self, key: &Key) -> bool {
         match self {

@@ -75,22 +75,15 @@ fn dialect(top: Table) -> Option<Dialect> {
 /// What no single key shows.
 fn check(dialect: &Dialect, top: &Table) {
     use super::Key;
-    let calls = [
-        Some(&dialect.send.call),
-        dialect.create.as_ref().map(|create| &create.call),
-        dialect.have.as_ref().map(|have| &have.call),
-        dialect.finish.as_ref().map(|finish| &finish.call),
-    ];
-    let asks = |key: &Key| {
-        let fields = calls.iter().flatten().flat_map(|call| [&call.query, &call.form, &call.headers]);
-        dialect.identity.id.keys().any(|asked| asked == key)
-            || fields.chain([&dialect.send.index]).flatten().any(|(_, text)| text.keys().any(|asked| asked == key))
-    };
+    let asks = |key: &Key| dialect.templates().into_iter().flat_map(Template::keys).any(|asked| asked == key);
     if dialect.identity.hash.is_none() && asks(&Key::Hash) {
         top.wrong("{hash} is used, and [identity] does not say `hash = { algo = \"…\" }`");
     }
     if dialect.identity.id.keys().any(|key| *key == Key::Id || key.is_of_chunk()) {
         top.wrong("identity.id can neither hold itself nor what belongs to one chunk");
+    }
+    if dialect.identity.id.keys().any(|key| matches!(key, Key::Env(_))) {
+        top.wrong("identity.id is kept in the record, so it cannot hold a variable, which is a secret");
     }
     let sequential = dialect.chunks.order == Order::Sequential;
     if dialect.chunks.repeat != Repeat::Safe && !sequential {
@@ -523,6 +516,8 @@ mod tests {
         assert_eq!(lines(&(LEAST.to_string() + "capture = { id = \"json:n\" }\n")), [1], "so does this");
         assert_eq!(lines(&(LEAST.to_string() + "[chunks]\nrepeat = \"stop\"\n")), [1]);
         assert_eq!(lines(&(LEAST.to_string() + "index = { a = \"{md5}\" }\n")), [1], "it wants a hash");
+        assert_eq!(lines(&(LEAST.to_string() + "url = \"{md5}\"\n")), [1], "everywhere");
+        assert_eq!(lines(&(LEAST.to_string() + "[identity]\nid = \"{env.X}\"\n")), [1], "a secret is not kept");
         assert_eq!(lines("dialect = 1\nname = \"x\"\n[send\n"), [3]);
         assert_eq!(lines(&format!("# {}\n", "x".repeat(300 << 10))), [1]);
     }

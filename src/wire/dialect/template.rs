@@ -50,6 +50,8 @@ pub enum Key {
     Captured(String),
     /// A value of the latest reply to a chunk, by its JSON path.
     Last(String),
+    /// A variable of the environment: a secret.
+    Env(String),
 }
 
 /// A yes or no that a template may ask for.
@@ -168,6 +170,17 @@ impl Template {
         })
     }
 
+    /// What of the text is secret: the values of variables, as they are filled in.
+    pub fn secrets(&self, values: &dyn Values) -> Vec<String> {
+        let secret = |piece: &Piece| match piece {
+            Piece::Value(key @ Key::Env(_), filters) => {
+                Some(filters.iter().fold(values.value(key)?, |value, filter| filter.apply(&value)))
+            }
+            _ => None,
+        };
+        self.pieces.iter().filter_map(secret).collect()
+    }
+
     /// The text, each value first given to `escape`.
     pub fn fill_with(&self, values: &dyn Values, escape: impl Fn(&str) -> String) -> Result<String, Missing> {
         let mut text = String::new();
@@ -213,6 +226,13 @@ impl Template {
     }
 }
 
+/// Whether a shell could set a variable of this name.
+fn is_variable(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_')
+}
+
 fn piece(inside: &str) -> Result<Piece, String> {
     if let Some((flag, texts)) = inside.split_once('?') {
         let flag = match flag {
@@ -231,7 +251,7 @@ fn piece(inside: &str) -> Result<Piece, String> {
 
 impl Key {
     /// The names that templates know.
-    pub const NAMES: [&'static str; 22] = [
+    pub const NAMES: [&'static str; 23] = [
         "index",
         "count",
         "offset",
@@ -254,6 +274,7 @@ impl Key {
         "chunk_sha256",
         "cap.NAME",
         "last.PATH",
+        "env.NAME",
     ];
 
     fn parse(name: &str) -> Option<Self> {
@@ -280,6 +301,7 @@ impl Key {
             _ => match name.split_once('.') {
                 Some(("cap", name)) if !name.is_empty() => Self::Captured(name.into()),
                 Some(("last", path)) if !path.is_empty() => Self::Last(path.into()),
+                Some(("env", name)) if is_variable(name) => Self::Env(name.into()),
                 _ => return None,
             },
         })
@@ -296,6 +318,7 @@ impl fmt::Display for Key {
         match self {
             Self::Captured(name) => write!(f, "cap.{name}"),
             Self::Last(path) => write!(f, "last.{path}"),
+            Self::Env(name) => write!(f, "env.{name}"),
             Self::ChunkHash(Algorithm::Md5) => f.write_str("chunk_md5"),
             Self::ChunkHash(Algorithm::Sha1) => f.write_str("chunk_sha1"),
             Self::ChunkHash(_) => f.write_str("chunk_sha256"),
@@ -350,6 +373,7 @@ mod tests {
                 Key::Index => Some("7".into()),
                 Key::Name => Some("a b\"\r\n写&.txt".into()),
                 Key::Captured(name) => Some(format!("<{name}>")),
+                Key::Env(name) => Some(format!("the {name}")),
                 _ => None,
             }
         }
@@ -376,6 +400,12 @@ mod tests {
     }
 
     #[test]
+    fn variables_are_secrets_in_the_shape_they_are_sent_in() {
+        let template = Template::parse("{name} {env.KEY} {env.KEY|b64}").unwrap();
+        assert_eq!(template.secrets(&Fixed), ["the KEY", "dGhlIEtFWQ=="]);
+    }
+
+    #[test]
     fn each_place_has_its_escapes() {
         let name = Template::parse("x={name}").unwrap();
         assert_eq!(name.fill_url(&Fixed).unwrap(), "x=a%20b%22%0D%0A%E5%86%99%26.txt");
@@ -398,6 +428,7 @@ mod tests {
             ("{last?1}", "flag?yes:no"),
             ("a{index#}", "whole text"),
             ("{cap.}", "cap."),
+            ("{env.A-B}", "env.A-B"),
         ] {
             let said = Template::parse(text).unwrap_err();
             assert!(said.contains(word), "{text}: {said}");

@@ -205,3 +205,44 @@ fn a_pages_words_are_told_without_what_was_given() {
     assert_eq!(ended.event("done")["url"], page.url("/up.php?token=***"));
     assert!(!ended.stderr.contains("hush"), "{}", ended.stderr);
 }
+
+/// A dialect's `{env.NAME}`: sent in any shape and place, shown in none, asked for by its name, and given to no dialect
+/// that only a record has.
+#[test]
+fn variables_of_a_dialect_are_secrets() {
+    let world = World::new();
+    Content::random(7, 200 << 10).write_to(&world.path("a"));
+    let text = "dialect = 1\nname = \"k\"\n[all]\nmessage = \"json:said\"\n[send]\nquery = { t = \"{env.PAGE_KEY}\" }\n\
+                headers = { X-Key = \"{env.PAGE_KEY|b64}\" }\nindex = { n = \"{index}\", k = \"{env.PAGE_KEY}\" }\n\
+                file = { field = \"f\" }\nok = { json = { fine = true } }\n";
+    let dialect = world.beside("k.toml");
+    std::fs::write(&dialect, text).unwrap();
+    let page = Page::new(|asked, before| {
+        assert_eq!((asked.field("t"), asked.field("k")), ("key hush".into(), "key hush".into()));
+        assert_eq!(asked.headers["x-key"], "a2V5IGh1c2g=");
+        let said = format!("no {}, {}", asked.field("k"), asked.headers["x-key"]);
+        super::page::json(serde_json::json!({"fine": before == 0, "said": said}))
+    });
+    let args = ["upload", "-vv", "--chunk-size=64K", "--connections=1", "a", &page.url("/u"), "--dialect"];
+    let upload = || world.onward(args).arg(&dialect);
+    upload().run().exits(2).says("PAGE_KEY, which is not set");
+    assert_eq!(page.log().len(), 0);
+    let ended = upload().env("PAGE_KEY", "key hush").run();
+    ended.exits(6).says("no ***, ***").never_says("hush").never_says("a2V5").never_says("key+").never_says("key%20");
+    let name = world.names().into_iter().find(|name| name.ends_with(".partial.toml")).unwrap();
+    assert!(world.text(&name).contains("\"env:PAGE_KEY\"") && !world.text(&name).contains("hush"));
+    let sent = page.log().len();
+    world
+        .onward(["resume"])
+        .env("PAGE_KEY", "key hush")
+        .run()
+        .exits(6)
+        .says("env:PAGE_KEY")
+        .says("set the variable PAGE_KEY");
+    // A record that does not say so may be planted.
+    std::fs::write(world.path(&name), world.text(&name).replace("\"env:PAGE_KEY\"", "")).unwrap();
+    world.onward(["resume"]).env("PAGE_KEY", "key hush").run().exits(2).says("wants the variable PAGE_KEY");
+    assert_eq!(page.log().len(), sent);
+    page.now(|_, _| super::page::json(serde_json::json!({"fine": true})));
+    upload().env("PAGE_KEY", "key hush").run().exits(0).says("resumed at");
+}
