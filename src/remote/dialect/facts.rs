@@ -34,6 +34,8 @@ pub(super) struct Facts<'a> {
     pub variables: &'a [Field],
     /// Whether the flag `first` is up.
     pub first: bool,
+    /// Whether this is the first request of a run that goes on.
+    pub resumes: bool,
     /// The chunk that the request is about, where it is about one.
     pub at: Option<At<'a>>,
 }
@@ -202,7 +204,10 @@ pub(super) fn request(call: &Call, base: &Url, facts: &Facts<'_>, fields: &[Fiel
 pub(super) fn chunk(base: &Url, facts: &Facts<'_>, fields: &[Field], bytes: Body) -> Result<Request, Fault> {
     let send = &facts.dialect.send;
     let single = send.call.coding != Coding::Raw && facts.dialect.chunks.bare_single && facts.count() == 1;
-    let index = if single { Vec::new() } else { filled(&send.index, facts)? };
+    let mut index = if single { Vec::new() } else { filled(&send.index, facts)? };
+    if facts.resumes {
+        index.extend(filled(&send.resume, facts)?);
+    }
     let in_query: &[(String, String)] = if send.in_query { &index } else { &[] };
     let request = bare(&send.call, base, facts, in_query)?;
     if send.call.coding == Coding::Raw {

@@ -52,6 +52,8 @@ struct Plan {
 struct Run {
     /// Whether a chunk was stored by this run.
     begun: bool,
+    /// Whether a request is under way that says that this run goes on with an earlier one's upload.
+    resuming: bool,
     /// How often in a row the server's next chunk was not further on.
     stuck: u32,
     /// The latest reply to a chunk.
@@ -191,6 +193,7 @@ impl Form {
             variables: &self.variables,
             last: last.and_then(|reply| reply.json.as_ref()),
             first,
+            resumes: false,
             at,
         }
     }

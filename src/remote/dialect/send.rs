@@ -1,7 +1,7 @@
 //! A chunk on its way, and what the answer to it means.
 
 use super::ask::{CAPTURED, COMPLETE, is_absent};
-use super::facts::{self, At};
+use super::facts::{self, At, Facts};
 use super::{Form, Mode};
 use crate::fault::{Fault, Kind};
 use crate::net::{Body, Gauge, shown};
@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+/// In a session: a chunk of it was stored.
+const BEGUN: &str = "begun";
 /// So often in a row may the server's next chunk be no further on.
 const MOST_STUCK: u32 = 1;
 
@@ -53,8 +55,25 @@ impl Form {
     }
 
     pub(super) async fn send_at(&self, session: &Session, at: At<'_>, bytes: Body) -> Result<Put, Fault> {
+        let resumes = self.resumes(session);
+        let outcome = self.send_chunk(session, at, bytes, resumes).await;
+        if resumes {
+            self.run.borrow_mut().resuming = false;
+        }
+        outcome
+    }
+
+    /// Whether the next request is the first of a run that goes on with an upload, and says so; one under way says it for
+    /// all.
+    fn resumes(&self, session: &Session) -> bool {
+        let mut run = self.run.borrow_mut();
+        session.text(BEGUN).is_some() && !run.begun && !std::mem::replace(&mut run.resuming, true)
+    }
+
+    async fn send_chunk(&self, session: &Session, at: At<'_>, bytes: Body, resumes: bool) -> Result<Put, Fault> {
         let last = self.run.borrow().last.clone();
-        let request = facts::chunk(&self.base, &self.facts(session, last.as_ref(), Some(at)), &self.fields, bytes)?;
+        let facts = Facts { resumes, ..self.facts(session, last.as_ref(), Some(at)) };
+        let request = facts::chunk(&self.base, &facts, &self.fields, bytes)?;
         let reply = match self.call(request, &self.dialect.send.call).await {
             // Whatever kept the answer from being read, what came of the chunk is not known.
             Err(fault) if fault.status.is_none() => return Ok(Put::Ambiguous(fault)),
@@ -87,6 +106,9 @@ impl Form {
         };
         if done {
             self.amend(session, COMPLETE, "yes");
+        }
+        if session.text(BEGUN).is_none() {
+            self.amend(session, BEGUN, "yes");
         }
         let mut run = self.run.borrow_mut();
         run.begun = true;

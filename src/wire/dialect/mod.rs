@@ -267,6 +267,8 @@ pub struct Send {
     pub call: Call,
     /// Fields that number the chunk.
     pub index: Fields,
+    /// Further fields of the first request of a run that goes on with an upload of which chunks were stored.
+    pub resume: Fields,
     /// A field whose value is a JSON document, by name.
     pub json_field: Vec<(String, Json)>,
     /// Whether the fields go into the form.
@@ -342,7 +344,7 @@ impl Dialect {
         ];
         let mut all: Vec<&Template> = calls.into_iter().flatten().flat_map(Call::templates).collect();
         all.push(&self.identity.id);
-        all.extend(self.send.index.iter().map(|(_, text)| text));
+        all.extend(self.send.index.iter().chain(&self.send.resume).map(|(_, text)| text));
         self.send.json_field.iter().for_each(|(_, json)| json.templates(&mut all));
         all
     }

@@ -321,6 +321,7 @@ fn send(table: Table, all: &Common) -> Send {
     let raw = call.coding == Coding::Raw;
     let send = Send {
         index: fields(&table, "index"),
+        resume: fields(&table, "resume"),
         json_field: json_field.unwrap_or_default(),
         in_form: within("form").unwrap_or(!raw) && !raw,
         in_query: within("query").unwrap_or(raw),

@@ -224,6 +224,30 @@ fn fine_uploader_renames_restarts_and_ends() {
     world.onward(["upload", "--dialect=fine-uploader", "a", &page.url("/u")]).run().exits(6).says("never");
 }
 
+/// `qqresume` is said once a run, by the first request, and only where an earlier run's chunk was stored.
+#[test]
+fn fine_uploader_says_that_it_resumes() {
+    let world = World::new();
+    Content::random(6, 5 * CHUNK).write_to(&world.path("a"));
+    let fails_at = |failing: usize| {
+        move |asked: &Asked, before: usize| match asked.call() {
+            "u" if before >= failing => json(value!({"success": false, "preventRetry": true, "error": "later"})),
+            _ => json(value!({"success": true})),
+        }
+    };
+    let page = Page::new(fails_at(0));
+    let upload = || world.onward(["upload", "--dialect=fine-uploader", "--chunk-size=64K", "a", &page.url("/u")]).run();
+    upload().exits(6);
+    page.now(fails_at(1));
+    upload().exits(6);
+    assert!(page.log().iter().all(|asked| asked.field("qqresume").is_empty()), "nothing of it was stored before");
+    page.now(fails_at(usize::MAX));
+    upload().exits(0);
+    let resumed: Vec<String> = page.asked("u").iter().map(|asked| asked.field("qqresume")).collect();
+    assert_eq!(resumed[0], "true");
+    assert!(resumed.len() > 2 && resumed[1..].iter().all(String::is_empty), "{resumed:?}");
+}
+
 #[test]
 fn webuploader_a_checks_and_merges() {
     let (world, page, content) = sent("webuploader-a", 2 * CHUNK + 1, "chunk", |asked| match asked.call() {
