@@ -44,9 +44,15 @@ pub struct Outcome {
     pub moved: u64,
     /// Bytes that were already there before this run.
     pub already: u64,
-    /// What shows that the content is right beyond lengths (`"sha-256"`, `"overlap"`), where anything does.
+    /// What shows that the content is right beyond what was sent (`"sha-256"`, `"overlap"`), where anything does; for what
+    /// only says that something is there, [`EXISTS`] or [`SIZE`].
     pub proof: Option<String>,
 }
+
+/// The proof of what is there under its name, and nothing more is known of it.
+pub const EXISTS: &str = "exists";
+/// The proof of what has the right length; samples may have been compared beside it.
+pub const SIZE: &str = "size";
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq)]

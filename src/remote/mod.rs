@@ -220,6 +220,8 @@ pub struct Claim {
     pub ranges: ByteSet,
 }
 
+pub use crate::event::{EXISTS, SIZE};
+
 /// A file that is complete at the remote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
@@ -227,8 +229,8 @@ pub struct Published {
     pub place: Url,
     /// Digests of the whole as the remote computed them.
     pub digests: Vec<Digest>,
-    /// How much its word is worth where it shows no digest: `"size"`, or `"sha-1 of every part"`; `None`: it only says
-    /// that the file exists.
+    /// How much its word is worth where it shows no digest: [`EXISTS`], [`SIZE`], or `"sha-1 of every part"`; `None`: it has
+    /// taken the upload and says no more.
     pub shows: Option<String>,
 }
 

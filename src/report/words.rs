@@ -1,6 +1,6 @@
 //! The wording that bars and plain lines share, so that both say the same thing about the same event.
 
-use crate::event::{Direction, Outcome};
+use crate::event::{Direction, EXISTS, Outcome, SIZE};
 use crate::fault::Fault;
 use crate::report::seen::Seen;
 use crate::units;
@@ -92,7 +92,7 @@ pub fn retry(error: &Fault, wait: Duration, attempt: u32) -> String {
 /// What a finished file amounts to: `4.00 GiB in 41s (100 MiB/s), 1.56 GiB moved, sha-256 verified`.
 pub fn done(outcome: &Outcome, seen: &Seen, took: Duration) -> String {
     if outcome.moved == 0 && outcome.already > 0 {
-        return format!("{}, all of it was there{}", units::bytes(outcome.already), proofs(outcome, seen));
+        return format!("{}, all of it was there{}", units::bytes(outcome.already), proofs(outcome, &seen.verified));
     }
     let total = seen.total.unwrap_or(outcome.moved + outcome.already);
     let mut text = format!("{} in {}", units::bytes(total), units::period(took));
@@ -103,13 +103,18 @@ pub fn done(outcome: &Outcome, seen: &Seen, took: Duration) -> String {
     if outcome.already > 0 || units::bytes(outcome.moved) != units::bytes(total) {
         let _ = write!(text, ", {} moved", units::bytes(outcome.moved));
     }
-    text + &proofs(outcome, seen)
+    text + &proofs(outcome, &seen.verified)
 }
 
-fn proofs(outcome: &Outcome, seen: &Seen) -> String {
-    let mut proofs: Vec<&str> = seen.verified.iter().map(String::as_str).collect();
-    if let Some(proof) = outcome.proof.as_deref().filter(|proof| !proofs.contains(proof)) {
-        proofs.push(proof);
+/// What shows that the content is right, and how much that is worth: a name or a length verifies nothing.
+fn proofs(outcome: &Outcome, verified: &[String]) -> String {
+    let mut proofs: Vec<&str> = verified.iter().map(String::as_str).collect();
+    match outcome.proof.as_deref() {
+        Some(EXISTS) if proofs.is_empty() => return ", by its name alone: no content was compared".into(),
+        Some(SIZE) if proofs.is_empty() => return ", by its size: no content was compared".into(),
+        Some(proof) if proof.starts_with(SIZE) && proofs.is_empty() => return format!(", {proof} compared"),
+        Some(proof) if proof != EXISTS && !proof.starts_with(SIZE) && !proofs.contains(&proof) => proofs.push(proof),
+        _ => {}
     }
     match proofs.is_empty() {
         true => String::new(),
@@ -140,6 +145,19 @@ mod tests {
     #[test]
     fn nothing_from_the_network_steers_the_terminal() {
         assert_eq!(clean("a\u{1b}[2Jb\r\n\u{202e}c\u{9b}d é 火"), "a\\u{1b}[2Jb\\r\\n\\u{202e}c\\u{9b}d é 火");
+    }
+
+    #[test]
+    fn only_content_is_verified() {
+        let said = |proof: &str, verified: &[&str]| {
+            let outcome = Outcome { place: String::new(), moved: 0, already: 1, proof: Some(proof.into()) };
+            proofs(&outcome, &verified.iter().map(|alg| alg.to_string()).collect::<Vec<_>>())
+        };
+        assert_eq!(said("exists", &[]), ", by its name alone: no content was compared");
+        assert_eq!(said("size", &[]), ", by its size: no content was compared");
+        assert_eq!(said("size and samples", &[]), ", size and samples compared");
+        assert_eq!(said("md5", &["sha-256"]), ", sha-256 and md5 verified");
+        assert_eq!(said("size", &["sha-256"]), ", sha-256 verified");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use crate::byteset::ByteSet;
 use crate::chunk::ByteRange;
 use crate::fault::{Fault, Kind, Verdict};
 use crate::net::{Options, Request, shown};
-use crate::remote::{Closed, Held, Manifest, Published, Put, Remote, Session, Standing, State};
-use crate::wire::dialect::{Call, Finish, Have, Place, Reply, fits_any, words};
+use crate::remote::{Closed, EXISTS, Held, Manifest, Published, Put, Remote, SIZE, Session, Standing, State};
+use crate::wire::dialect::{Call, Finish, Hash, Have, Place, Reply, Trust, fits_any, words};
 use crate::wire::retry_after;
 use serde_json::Value;
 use std::time::SystemTime;
@@ -92,7 +92,7 @@ impl Form {
             let request = facts::request(&create.call, &self.base, &self.facts(&session, None, None), &self.fields)?;
             let reply = self.call(request, &create.call).await?;
             if fits_any(&create.instant, &reply) {
-                return Ok((session, State::Done(self.published())));
+                return Ok((session, State::Done(self.told_complete(create.trust))));
             }
             let fine = fits_any(&create.call.ok, &reply) || create.call.ok.is_empty() && reply.status / 100 == 2;
             if !fine || fits_any(&create.call.fatal, &reply) {
@@ -161,8 +161,8 @@ impl Form {
             return Ok(self.open_with(Held::Prefix(0)));
         }
         if self.repeats_end(session) {
-            let there = self.is_instant(session).await?;
-            return Ok(if there { State::Done(self.published()) } else { self.open_with(Held::Unknown) });
+            let there = self.looked_up(session).await?;
+            return Ok(there.map_or_else(|| self.open_with(Held::Unknown), State::Done));
         }
         let Some(have) = &self.dialect.have else { return Ok(self.open_with(Held::Unknown)) };
         if have.mode == Mode::Each {
@@ -171,7 +171,7 @@ impl Form {
         let request = facts::request(&have.call, &self.base, &self.facts(session, None, None), &self.fields)?;
         let reply = self.call(request, &have.call).await?;
         if fits_any(&have.instant, &reply) {
-            return Ok(State::Done(self.published()));
+            return Ok(State::Done(self.told_complete(have.trust)));
         }
         let yes = match have.yes.is_empty() {
             true => reply.status / 100 == 2,
@@ -192,19 +192,32 @@ impl Form {
         session.text(ENDING) == Some("yes") && !self.wants_last_reply()
     }
 
-    /// Whether the server says that the whole file is there, where it has a way to. Its chunks may be gone by then, so they
-    /// are no sign.
-    async fn is_instant(&self, session: &Session) -> Result<bool, Fault> {
-        if let Some(create) = self.dialect.create.as_ref().filter(|create| create.capture.is_empty())
-            && !create.instant.is_empty()
-        {
+    /// The whole file as the server says that it has it, where it has a way to say so and does. Its chunks may be gone by
+    /// then, so they are no sign.
+    async fn looked_up(&self, session: &Session) -> Result<Option<Published>, Fault> {
+        let create = self.dialect.create.as_ref().filter(|create| create.capture.is_empty());
+        if let Some(create) = create.filter(|create| !create.instant.is_empty()) {
             let request = facts::request(&create.call, &self.base, &self.facts(session, None, None), &self.fields)?;
-            return Ok(fits_any(&create.instant, &self.call(request, &create.call).await?));
+            let there = fits_any(&create.instant, &self.call(request, &create.call).await?);
+            return Ok(there.then(|| self.told_complete(create.trust)));
         }
-        match self.dialect.have.as_ref().filter(|have| !have.instant.is_empty()) {
-            Some(have) => Ok(fits_any(&have.instant, &self.ask_for(session, have, 0).await?)),
-            None => Ok(false),
-        }
+        let Some(have) = self.dialect.have.as_ref().filter(|have| !have.instant.is_empty()) else { return Ok(None) };
+        let there = fits_any(&have.instant, &self.ask_for(session, have, 0).await?);
+        Ok(there.then(|| self.told_complete(have.trust)))
+    }
+
+    /// A file of which the server has said that all of it is there, and what it went by.
+    fn told_complete(&self, trust: Trust) -> Published {
+        let hash = self.dialect.identity.hash.filter(|_| trust == Trust::Hash);
+        let shows = match (trust, hash) {
+            (_, Some(Hash { algorithm, first: None })) => algorithm.to_string(),
+            (_, Some(Hash { algorithm, first: Some(first) })) => {
+                format!("{algorithm} of the first {}", crate::units::bytes(first))
+            }
+            (Trust::Size, None) => SIZE.into(),
+            _ => EXISTS.into(),
+        };
+        Published { shows: Some(shows), ..self.published() }
     }
 
     /// What a "yes" says is there.
@@ -287,7 +300,7 @@ impl Form {
             for (index, reply) in some.iter().zip(together(questions).await) {
                 let reply = reply?;
                 if fits_any(&have.instant, &reply) {
-                    return Ok(State::Done(self.published()));
+                    return Ok(State::Done(self.told_complete(have.trust)));
                 }
                 if fits_any(&have.yes, &reply) {
                     held.insert(self.range(*index));

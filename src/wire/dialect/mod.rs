@@ -197,6 +197,8 @@ pub struct Create {
     pub call: Call,
     /// The reply means that the whole file is there already.
     pub instant: Vec<Predicate>,
+    /// How much that is worth.
+    pub trust: Trust,
     /// What of the reply is kept, by name.
     pub capture: Vec<(String, Place)>,
 }

@@ -85,6 +85,10 @@ fn check(dialect: &Dialect, top: &Table) {
     if dialect.identity.id.keys().any(|key| matches!(key, Key::Env(_))) {
         top.wrong("identity.id is kept in the record, so it cannot hold a variable, which is a secret");
     }
+    let trusts = [dialect.create.as_ref().map(|create| create.trust), dialect.have.as_ref().map(|have| have.trust)];
+    if dialect.identity.hash.is_none() && trusts.contains(&Some(Trust::Hash)) {
+        top.wrong("`trust = \"hash\"` wants the hash that [identity] does not have");
+    }
     let sequential = dialect.chunks.order == Order::Sequential;
     if dialect.chunks.repeat != Repeat::Safe && !sequential {
         top.wrong("a server that appends wants `order = \"sequential\"` in [chunks]");
@@ -258,7 +262,8 @@ fn joined(all: &Fields, own: Fields) -> Fields {
 fn create(table: Table, all: &Common) -> Create {
     let call = call(&table, all, "POST", Coding::Urlencoded);
     let loose = loose(&table).unwrap_or(all.loose);
-    let create = Create { instant: predicates(&table, "instant", loose), capture: capture(&table), call };
+    let instant = predicates(&table, "instant", loose);
+    let create = Create { instant, trust: trust(&table), capture: capture(&table), call };
     table.finish();
     create
 }
@@ -266,6 +271,11 @@ fn create(table: Table, all: &Common) -> Create {
 fn capture(table: &Table) -> Vec<(String, Place)> {
     let Some(inner) = table.table("capture") else { return Vec::new() };
     inner.all().into_iter().filter_map(|(name, item)| Some((name.to_string(), place(&item)?))).collect()
+}
+
+fn trust(table: &Table) -> Trust {
+    let words = [("exists", Trust::Exists), ("size", Trust::Size), ("hash", Trust::Hash)];
+    table.word("trust", &words).unwrap_or_default()
 }
 
 fn have(table: Table, all: &Common, base: u64) -> Option<Have> {
@@ -284,9 +294,7 @@ fn have(table: Table, all: &Common, base: u64) -> Option<Have> {
         instant: predicates(&table, "instant", loose),
         at: table.get("at").and_then(|item| place(&item)),
         base: table.get("base").and_then(|item| item.count()).unwrap_or(base),
-        trust: table
-            .word("trust", &[("exists", Trust::Exists), ("size", Trust::Size), ("hash", Trust::Hash)])
-            .unwrap_or_default(),
+        trust: trust(&table),
     };
     match have.mode {
         Mode::Each if have.yes.is_empty() => table.wrong("[have] does not say which replies mean `yes`"),
@@ -518,6 +526,7 @@ mod tests {
         assert_eq!(lines(&(LEAST.to_string() + "[chunks]\nrepeat = \"stop\"\n")), [1]);
         assert_eq!(lines(&(LEAST.to_string() + "index = { a = \"{md5}\" }\n")), [1], "it wants a hash");
         assert_eq!(lines(&(LEAST.to_string() + "url = \"{md5}\"\n")), [1], "everywhere");
+        assert_eq!(lines(&(LEAST.to_string() + "[create]\ntrust = \"hash\"\n")), [1], "there is none");
         assert_eq!(lines(&(LEAST.to_string() + "[identity]\nid = \"{env.X}\"\n")), [1], "a secret is not kept");
         assert_eq!(lines("dialect = 1\nname = \"x\"\n[send\n"), [3]);
         assert_eq!(lines(&format!("# {}\n", "x".repeat(300 << 10))), [1]);

@@ -327,3 +327,34 @@ fn a_413_is_heard_although_the_chunk_is_still_on_its_way() {
     world.onward(args).run().exits(0).says("refuses larger requests");
     world.holds_only(&["a"]);
 }
+
+/// How much a "yes, I have it" is worth is told to people, to scripts and to logs, and nothing but content is "verified".
+#[test]
+fn what_is_there_already_is_told_with_what_that_rests_on() {
+    let world = World::new();
+    Content::random(3, 10).write_to(&world.path("a"));
+    let page = Page::new(|_, _| json(value!({"there": true})));
+    let text = |table: &str| {
+        format!(
+            "dialect = 1\nname = \"k\"\n[identity]\nid = \"{{md5}}\"\nhash = {{ algo = \"md5\" }}\n{table}\n\
+             instant = {{ json = {{ there = true }} }}\n[send]\nfile = {{ field = \"f\" }}\nok = {{ status = \"2xx\" }}\n"
+        )
+    };
+    for (trust, proof, said) in [
+        ("", "exists", "all of it was there, by its name alone: no content was compared"),
+        ("trust = \"exists\"\n", "exists", "by its name alone"),
+        ("trust = \"size\"\n", "size", "all of it was there, by its size: no content was compared"),
+        ("trust = \"hash\"\n", "md5", "all of it was there, md5 verified"),
+    ] {
+        let have = "[have]\nmode = \"offset\"\nat = \"json:n\"\n";
+        for asked in [format!("[create]\n{trust}"), format!("{have}{trust}")] {
+            let dialect = world.beside("k.toml");
+            std::fs::write(&dialect, text(&asked)).unwrap();
+            let upload = || world.onward(["upload", "a", &page.url("/u"), "--dialect"]).arg(&dialect);
+            let plain = upload().run();
+            plain.exits(0).says(said);
+            assert_eq!(plain.stderr.contains("verified"), proof == "md5", "{}", plain.stderr);
+            assert_eq!(upload().arg("--progress=json").run().exits(0).event("done")["proof"], proof, "{asked}");
+        }
+    }
+}
