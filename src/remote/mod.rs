@@ -379,6 +379,11 @@ pub trait Remote {
         None
     }
 
+    /// Whether the upload of `session` was closed and nobody heard what came of it, where the remote has no way to say it.
+    fn end_is_unknown(&self, _session: &Session) -> bool {
+        false
+    }
+
     /// A session for a new upload. Pure: it is saved before anything is sent, so that a lost answer leaves no orphan.
     fn prepare(&self) -> Session;
 

@@ -161,7 +161,9 @@ impl Upload<'_> {
     /// What a record's mark of an unanswered part means, by the word of the user where there is one.
     fn assume(&mut self) -> Result<(), Fault> {
         let Some(sent) = self.record.sent else {
-            if self.job.assume.is_some() {
+            let end = self.is_whole() && self.remote.end_is_unknown(&self.session);
+            self.ended = end && self.job.assume == Some(Assume::Stored);
+            if self.job.assume.is_some() && !end {
                 self.voice.warn("nothing about it is unknown: --assume changes nothing");
             }
             return Ok(());
@@ -186,6 +188,20 @@ impl Upload<'_> {
             self.record.sent = Some(piece);
         }
         marked
+    }
+
+    /// A closing failed. One of unknown outcome before it leaves nobody knowing, where the remote cannot say it.
+    pub(super) fn end_unheard(&self, fault: Fault) -> Fault {
+        let passes = matches!(fault.kind, Kind::Network | Kind::Busy);
+        if !passes || !self.remote.end_is_unknown(&self.session) {
+            return fault;
+        }
+        let name = self.name();
+        let text = format!("what became of the end of the upload of {name} is not known: {}", fault.what);
+        Fault { status: fault.status, ..Fault::new(Kind::Unknown, text) }.hint(format!(
+            "look at the server; then `onward resume --assume stored {name}` ends it, and `onward resume {name}` asks for the \
+             end again"
+        ))
     }
 
     /// A part has no answer, and it is no use to wait and ask: the remote appends and never says what it holds.

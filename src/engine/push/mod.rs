@@ -236,6 +236,8 @@ struct Upload<'a> {
     unsaved: bool,
     /// How often the whole was found wanting at its end.
     wanted: u32,
+    /// Whether the user says that a closing of unknown outcome was one.
+    ended: bool,
     /// Samples of what the remote holds that were compared with the source.
     sampled: u32,
     /// Whether parts were made smaller because larger ones were refused, and none has passed since.
@@ -277,6 +279,7 @@ impl<'a> Upload<'a> {
             declined: 0,
             unsaved: false,
             wanted: 0,
+            ended: false,
             sampled: 0,
             smaller: false,
             job,
@@ -293,7 +296,7 @@ impl<'a> Upload<'a> {
     /// From step to step until it is done.
     async fn live(&mut self, keeper: &mut Keeper) -> Result<Outcome, Fault> {
         self.hash_if_small()?;
-        let mut step = Step::Open;
+        let mut step = if self.ended { Step::Done(self.assumed()) } else { Step::Open };
         loop {
             step = match step {
                 Step::Open => self.open(keeper).await?,
@@ -408,9 +411,7 @@ impl<'a> Upload<'a> {
             State::Checking(wait) => Ok(Step::Check(wait)),
             State::Taken(length, fault) => Ok(Step::Taken(length, fault)),
             // What a person has looked at is there.
-            State::Gone if self.job.assume == Some(Assume::Stored) && self.is_whole() => {
-                Ok(Step::Done(Published { place: self.remote.place(), digests: Vec::new(), shows: None }))
-            }
+            State::Gone if self.job.assume == Some(Assume::Stored) && self.is_whole() => Ok(Step::Done(self.assumed())),
             State::Gone => {
                 self.may_be_complete()?;
                 Ok(Step::Anew(self.gone()))
@@ -458,6 +459,7 @@ impl<'a> Upload<'a> {
         }
         let (remote, session, want) = (self.remote.clone(), self.session.clone(), self.want());
         let closed = self.patience.insist(async || remote.close(&session, &digests, &want).await).await;
+        let closed = closed.map_err(|fault| self.end_unheard(fault));
         if let Some(session) = self.remote.amended() {
             self.session = Rc::new(session);
         }
@@ -479,10 +481,15 @@ impl<'a> Upload<'a> {
                 self.ask_again().await
             }
             Closed::Ambiguous(fault) => {
-                let wait = self.patience.wait_after(fault)?;
+                let wait = self.patience.wait_after(fault).map_err(|fault| self.end_unheard(fault))?;
                 Ok(Step::Check(wait))
             }
         }
+    }
+
+    /// What a person has looked at and found complete.
+    fn assumed(&self) -> Published {
+        Published { place: self.remote.place(), digests: Vec::new(), shows: None }
     }
 
     async fn check(&mut self, wait: Duration) -> Result<Step, Fault> {

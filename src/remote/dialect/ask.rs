@@ -19,7 +19,7 @@ pub(super) const COMPLETE: &str = "complete";
 /// In a session: what the server has said of the upload that it began.
 pub(super) const CAPTURED: &str = "captured";
 /// In a session: the call that ends the upload was made, and what came of it is not known.
-const ENDING: &str = "ending";
+pub(super) const ENDING: &str = "ending";
 /// A server that asks so often to wait for the end is not going to get there.
 const MOST_WAITS: u32 = 300;
 
@@ -190,6 +190,13 @@ impl Form {
     /// Whether the call that ends the upload, of unknown outcome, can be made again with nothing before it.
     fn repeats_end(&self, session: &Session) -> bool {
         session.text(ENDING) == Some("yes") && !self.wants_last_reply()
+    }
+
+    /// Whether the server has a way to say that the whole file is there.
+    pub(super) fn tells_complete(&self) -> bool {
+        let create = self.dialect.create.as_ref().filter(|create| create.capture.is_empty());
+        create.is_some_and(|create| !create.instant.is_empty())
+            || self.dialect.have.as_ref().is_some_and(|have| !have.instant.is_empty())
     }
 
     /// The whole file as the server says that it has it, where it has a way to say so and does. Its chunks may be gone by
@@ -389,8 +396,14 @@ impl Form {
             Verdict::GiveUp if session.text(ENDING) == Some("yes") => {
                 let text =
                     format!("what became of the end of the upload is not known, and when asked again {}", fault.what);
-                Err(Fault { status: fault.status, ..Fault::new(Kind::Unknown, text) }
-                    .hint("look at the server; `onward resume --restart` sends it anew"))
+                let unknown = Fault { status: fault.status, ..Fault::new(Kind::Unknown, text) };
+                let look = "look at the server; `onward resume --assume stored` ends it, `onward resume --restart` sends it anew";
+                Err(match reply.status {
+                    401 | 403 | 407 => unknown.hint(format!(
+                        "log in with -u, --token-file, --netrc, -H or -b to have it asked again; or {look}"
+                    )),
+                    _ => unknown.hint(look),
+                })
             }
             _ => Err(fault),
         }

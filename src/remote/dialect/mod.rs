@@ -318,6 +318,10 @@ impl Remote for Form {
         }
     }
 
+    fn end_is_unknown(&self, session: &Session) -> bool {
+        session.text(ask::ENDING) == Some("yes") && !self.tells_complete()
+    }
+
     fn prepare(&self) -> Session {
         let session = Session::default()
             .with("protocol", NAME)

@@ -345,3 +345,47 @@ fn an_upload_that_its_first_answer_names_loses_nothing_but_that() {
         assert_eq!(page.log().iter().filter(|asked| asked.call().is_empty()).count(), 1, "lost {lost}");
     }
 }
+
+/// Fine Uploader cannot be asked whether the file is there: an end that was not heard of stays unknown, whatever comes after.
+#[test]
+fn an_end_that_cannot_be_looked_up_stays_unknown() {
+    for (again, said) in
+        [(500, "answered 500"), (401, "log in with -u"), (403, "log in with -u"), (429, "answered 429")]
+    {
+        let world = World::new();
+        source(&world, 3 * CHUNK);
+        let mut ends = 0;
+        let page = Page::new(move |asked, _| match asked.call() {
+            "success" => {
+                ends += 1;
+                if ends == 1 { Act::Lose } else { Act::Say(again, "text/html", String::new()) }
+            }
+            _ => json(value!({"success": true})),
+        });
+        upload(&world, "fine-uploader", &page.url("/u"))
+            .arg("--retries=2")
+            .run()
+            .exits(10)
+            .says("is not known")
+            .says(said);
+        let asked = page.log().len();
+        world.onward(["resume", "--retries=0"]).run().exits(10).says("is not known").says("--assume stored");
+        assert_eq!(page.log().len(), asked + 1, "only the end is asked for again");
+        world.onward(["resume", "--assume=stored", "a.bin"]).run().exits(0);
+        assert_eq!(page.log().len(), asked + 1);
+        world.holds_only(&["a.bin"]);
+    }
+}
+
+/// A known end is none of unknown outcome: it is had by asking.
+#[test]
+fn to_assume_an_end_that_was_never_asked_for_changes_nothing() {
+    let world = World::new();
+    source(&world, 3 * CHUNK);
+    let page = Page::new(|asked, _| match asked.call() {
+        "success" => Act::Say(401, "text/html", String::new()),
+        _ => json(value!({"success": true})),
+    });
+    upload(&world, "fine-uploader", &page.url("/u")).run().exits(6);
+    world.onward(["resume", "--assume=stored", "a.bin"]).run().exits(6).says("--assume changes nothing");
+}
