@@ -25,6 +25,9 @@ pub struct Host {
     /// How many connections were found to help; `None` while that was not put to the test.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub helped: Option<u32>,
+    /// How fast the latest upload of some length to it went, in bytes a second; `None` while there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<u64>,
     /// When that was learned, in seconds since 1970.
     pub learned: u64,
 }
@@ -66,10 +69,22 @@ impl Hosts {
         self.note(host, |known| known.body = Some(bytes));
     }
 
+    /// Writes down that an upload to `host` went at `rate` bytes a second.
+    pub fn learn_upload(&self, host: &str, rate: u64) {
+        self.note(host, |known| known.upload = Some(rate));
+    }
+
     /// Changes what is known of `host`, and writes it down where that is news.
     fn note(&self, host: &str, change: impl FnOnce(&mut Host)) {
-        let nothing =
-            || Host { host: host.into(), form: Form::Tag, connections: None, body: None, helped: None, learned: 0 };
+        let nothing = || Host {
+            host: host.into(),
+            form: Form::Tag,
+            connections: None,
+            body: None,
+            helped: None,
+            upload: None,
+            learned: 0,
+        };
         let before = self.get(host).unwrap_or_else(nothing);
         let mut known = before.clone();
         change(&mut known);

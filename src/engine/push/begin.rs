@@ -78,6 +78,12 @@ pub(super) fn body_limit(job: &Job, ground: &Ground) -> Option<u64> {
     ground.hosts.get(&host(job)).and_then(|known| known.body)
 }
 
+/// The bytes a second that are to be expected: what the destination's host is known to take, within what is allowed.
+pub(super) fn known_rate(job: &Job, ground: &Ground) -> Option<u64> {
+    let known = ground.hosts.get(&host(job)).and_then(|known| known.upload);
+    [known, ground.pace.rate()].into_iter().flatten().min()
+}
+
 /// The destination's host as it is remembered: `name:port`.
 pub(super) fn host(job: &Job) -> String {
     let url = &job.destination.url;
@@ -144,6 +150,29 @@ impl Upload<'_> {
         if self.terms.uniform.is_none() || !self.ledger.held().is_empty() || !self.remote.halve() {
             return Ok(false);
         }
+        let (was, now) = self.recut()?;
+        self.smaller = true;
+        self.voice.detail(format!("the server takes no parts of {was}: trying {now}"));
+        Ok(true)
+    }
+
+    /// Parts of this size take too long at `rate` bytes a second, and the remote has none yet: the file is cut into smaller
+    /// ones. `false`: it is not.
+    pub(super) fn hastened(&mut self, rate: u64) -> Result<bool, Fault> {
+        let was = self.terms.uniform;
+        // Half of the time that they may take: the line may become a little slower.
+        fit(&*self.remote, None, Some(rate / 2), self.job.connections);
+        if self.remote.terms().uniform == was {
+            return Ok(false);
+        }
+        self.ground.hosts.learn_upload(&host(self.job), rate);
+        let ((was, now), rate) = (self.recut()?, crate::units::bytes_per_second(rate));
+        self.voice.detail(format!("parts of {was} take too long at {rate}: going on with {now}"));
+        Ok(true)
+    }
+
+    /// Cuts the file anew, into the parts that the remote wants now. Gives the size that they had, and theirs, for people.
+    fn recut(&mut self) -> Result<(String, String), Fault> {
         let was = self.terms.uniform.unwrap_or_default();
         self.terms = self.remote.terms();
         let now = self.terms.uniform.unwrap_or_default();
@@ -151,11 +180,9 @@ impl Upload<'_> {
         self.session = Rc::new(self.remote.prepare());
         self.ledger = Ledger::new(layout);
         self.record.chunk_size = layout.chunk_size();
+        self.record.sent = None;
         self.pieces = Pieces::new(&self.terms, self.ground.pace.rate(), None);
-        self.smaller = true;
-        let (was, now) = (crate::units::bytes(was), crate::units::bytes(now));
-        self.voice.detail(format!("the server takes no parts of {was}: trying {now}"));
-        Ok(true)
+        Ok((crate::units::bytes(was), crate::units::bytes(now)))
     }
 
     /// What a record's mark of an unanswered part means, by the word of the user where there is one.

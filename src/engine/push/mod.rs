@@ -157,7 +157,7 @@ async fn send(
     }
     if saved.is_none() {
         remote.expect(source.length());
-        begin::fit(&*remote, begin::body_limit(job, ground), ground.pace.rate(), job.connections);
+        begin::fit(&*remote, begin::body_limit(job, ground), begin::known_rate(job, ground), job.connections);
     }
     let mut upload = Upload::new(job, ground, source, remote, patience, voice)?;
     let mut keeper = Keeper::new(file);

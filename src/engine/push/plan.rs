@@ -78,7 +78,9 @@ impl Pieces {
         }
         let grain = if self.multiple > 1 { self.multiple } else { GRAIN };
         let size = size.clamp(self.floor, self.cap.max(self.floor));
-        self.size = if size > grain { size - size % grain } else { size };
+        // The most that was asked for is no uneven number.
+        let even = size <= grain || size == self.cap && self.multiple == 1;
+        self.size = if even { size } else { size - size % grain };
     }
 
     /// The bytes of the next piece.

@@ -6,7 +6,7 @@
 
 use super::keeper::Keeper;
 use super::local::{Beside, Change};
-use super::plan::{Connections, Queue};
+use super::plan::{Connections, Queue, WHOLE_TIME};
 use super::{Step, Upload};
 use crate::chunk::ByteRange;
 use crate::digest::{Algorithm, Crc};
@@ -39,6 +39,10 @@ const MOST_CHANGES: u32 = 5;
 const HASH_RATE: f64 = 400e6;
 /// Reading a piece of more bytes than this would hold up everything else on this thread.
 const LONG_PIECE: u64 = 64 << 20;
+/// The rate of an upload is known well enough after this time: the first bytes fill buffers.
+const RATE_KNOWN: Duration = Duration::from_secs(3);
+/// Parts that take a little longer than they should are not worth what beginning anew costs.
+const LONG: f64 = 1.5;
 /// The line's speed is known well enough after this time.
 const LINE_KNOWN: Duration = Duration::from_secs(1);
 
@@ -149,6 +153,7 @@ impl Upload<'_> {
         let mut sky = self.sky();
         let step = self.fly(&mut sky, keeper).await;
         self.count(&mut sky);
+        self.learn_rate(&sky);
         step
     }
 
@@ -326,14 +331,14 @@ impl Upload<'_> {
         Ok(None)
     }
 
-    /// The fault, with what helps where parts of one size have become too large (413) for a server that holds some.
+    /// The fault, with what helps where parts have become too large (413) for a server that holds some.
     fn too_large(&self, fault: Fault) -> Fault {
-        match self.terms.uniform.filter(|_| fault.status == Some(413)) {
-            Some(part) => fault.hint(format!(
-                "its parts all have the size of the first; add --restart --chunk-size {} to send it anew in smaller ones",
-                (part / 2).max(1)
-            )),
-            None => fault,
+        let part = self.terms.uniform.unwrap_or(self.pieces.size());
+        let why = if self.terms.uniform.is_some() { "its parts all have the size of the first; " } else { "" };
+        match fault.status == Some(413) && (self.terms.uniform.is_some() || part > *self.terms.part.start()) {
+            true => fault
+                .hint(format!("{why}add --restart --chunk-size {} to send it anew in smaller ones", (part / 2).max(1))),
+            false => fault,
         }
     }
 
@@ -473,7 +478,37 @@ impl Upload<'_> {
                 self.saved(keeper.save(record).await)?;
             }
         }
+        if self.takes_too_long(sky, now)? {
+            return Ok(Some(Step::Open));
+        }
         self.identity(sky, now).await
+    }
+
+    /// Whether the first parts, which count whole or not at all, would take so long that they were made smaller. Nothing of
+    /// them is stored: none has gone out whole.
+    fn takes_too_long(&mut self, sky: &Sky, now: Instant) -> Result<bool, Fault> {
+        let time = now.saturating_duration_since(sky.begun);
+        let begins_anew = self.terms.repeat == Repeat::Safe || self.remote.habits().begins_anew;
+        let nothing = self.terms.uniform.is_some() && self.ledger.held().is_empty() && sky.pause.is_none();
+        let under_way = sky.flights.values().all(|flight| !flight.valve.is_through()) && !sky.flights.is_empty();
+        if time < RATE_KNOWN || !(begins_anew && nothing && under_way) {
+            return Ok(false);
+        }
+        let rate = sky.flow.moved.load(Ordering::Relaxed) as f64 / time.as_secs_f64();
+        let length: u64 = sky.flights.values().map(|flight| flight.range.len()).sum();
+        match rate > 0.0 && length as f64 / rate > LONG * WHOLE_TIME {
+            true => self.hastened(rate as u64),
+            false => Ok(false),
+        }
+    }
+
+    /// Remembers how fast this host took what was sent, where nothing but the line held it up.
+    fn learn_rate(&self, sky: &Sky) {
+        let time = sky.begun.elapsed();
+        if time >= RATE_KNOWN && self.ground.pace.rate().is_none() && !self.ledger.held().is_empty() {
+            let rate = sky.flow.moved.load(Ordering::Relaxed) as f64 / time.as_secs_f64();
+            self.ground.hosts.learn_upload(&super::begin::host(self.job), rate as u64);
+        }
     }
 
     /// A record that cannot be written does not stop the transfer; one that was taken over does.

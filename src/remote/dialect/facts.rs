@@ -58,6 +58,11 @@ impl Facts<'_> {
         count + u64::from(empty_tail)
     }
 
+    /// Whether the chunk is all of the file.
+    fn is_single(&self) -> bool {
+        self.count() == 1 && self.at.is_none_or(|at| at.range.len() == self.size)
+    }
+
     fn of_chunk(&self, key: &Key) -> Option<String> {
         let At { index, range, part } = self.at?;
         Some(match key {
@@ -140,7 +145,11 @@ impl Values for Facts<'_> {
     fn flag(&self, flag: Flag) -> bool {
         match flag {
             Flag::First => self.first,
-            Flag::Last => self.at.is_none_or(|at| at.index + 1 >= self.count()),
+            // Where chunks have no numbers they may have any length.
+            Flag::Last => self.at.is_none_or(|at| match self.dialect.is_by_offset() {
+                true => at.range.end >= self.size,
+                false => at.index + 1 >= self.count(),
+            }),
         }
     }
 }
@@ -203,7 +212,7 @@ pub(super) fn request(call: &Call, base: &Url, facts: &Facts<'_>, fields: &[Fiel
 /// The request that sends a chunk, with `bytes` in the place of the file.
 pub(super) fn chunk(base: &Url, facts: &Facts<'_>, fields: &[Field], bytes: Body) -> Result<Request, Fault> {
     let send = &facts.dialect.send;
-    let single = send.call.coding != Coding::Raw && facts.dialect.chunks.bare_single && facts.count() == 1;
+    let single = send.call.coding != Coding::Raw && facts.dialect.chunks.bare_single && facts.is_single();
     let mut index = if single { Vec::new() } else { filled(&send.index, facts)? };
     if facts.resumes {
         index.extend(filled(&send.resume, facts)?);

@@ -178,7 +178,7 @@ impl Form {
     fn facts<'a>(&'a self, session: &'a Session, last: Option<&'a wire::Reply>, at: Option<At<'a>>) -> Facts<'a> {
         let first = match self.dialect.chunks.first {
             wire::First::Run => !self.run.borrow().begun,
-            wire::First::Transfer => at.is_none_or(|at| at.index == 0),
+            wire::First::Transfer => at.is_none_or(|at| at.range.start == 0),
         };
         Facts {
             dialect: &self.dialect,
@@ -290,7 +290,8 @@ impl Remote for Form {
             part: 1..=part,
             multiple: 1,
             uniform: (!by_offset).then_some(part),
-            keeps_cut: by_offset,
+            // Of a form that is cut on its way nothing counts.
+            keeps_cut: by_offset && self.dialect.send.call.coding == wire::Coding::Raw,
             chunk: Some(part),
             chunk_max: None,
             parallel: chunks.parallel,

@@ -368,16 +368,16 @@ impl Dialect {
     /// Whether a chunk is known by where it begins rather than by its number, so that any cut will do.
     pub fn is_by_offset(&self) -> bool {
         let numbered = |fields: &Fields| {
-            fields.iter().any(|(_, text)| {
-                text.keys().any(|key| matches!(key, Key::Index | Key::Count)) || text.flags().next().is_some()
-            })
+            fields.iter().any(|(_, text)| text.keys().any(|key| matches!(key, Key::Index | Key::Count)))
         };
         let call = &self.send.call;
         let url = call.url.as_ref().is_some_and(|url| url.keys().any(|key| *key == Key::Index));
         let by_number = [&call.query, &call.form, &call.headers, &self.send.index].into_iter().any(numbered)
             || url
             || self.send.json_field.iter().any(|(_, json)| json.asks(&Key::Index));
-        !by_number && self.chunks.tail == Tail::Own
+        let told_by_number =
+            self.send.next.is_some() || self.have.as_ref().is_some_and(|have| have.mode != Mode::Offset);
+        !by_number && !told_by_number && self.chunks.tail == Tail::Own && !self.chunks.empty_tail
     }
 }
 

@@ -1,6 +1,7 @@
 //! The other dialects, each against a page scripted from its library's wire facts.
 
 use super::page::{Act, Asked, Page, json};
+use crate::faults::{Fate, Proxy};
 use crate::world::{Content, World};
 use serde_json::json as value;
 use std::collections::BTreeMap;
@@ -229,23 +230,26 @@ fn fine_uploader_renames_restarts_and_ends() {
 fn fine_uploader_says_that_it_resumes() {
     let world = World::new();
     Content::random(6, 5 * CHUNK).write_to(&world.path("a"));
-    let fails_at = |failing: usize| {
-        move |asked: &Asked, before: usize| match asked.call() {
-            "u" if before >= failing => json(value!({"success": false, "preventRetry": true, "error": "later"})),
+    let fails_at = |failing: u64| {
+        move |asked: &Asked, _: usize| match asked.call() {
+            "u" if asked.number("qqpartindex") >= failing => {
+                json(value!({"success": false, "preventRetry": true, "error": "later"}))
+            }
             _ => json(value!({"success": true})),
         }
     };
     let page = Page::new(fails_at(0));
-    let upload = || world.onward(["upload", "--dialect=fine-uploader", "--chunk-size=64K", "a", &page.url("/u")]).run();
+    let args = ["upload", "--dialect=fine-uploader", "-x1", "--chunk-size=64K", "a", &page.url("/u")];
+    let upload = || world.onward(args).run();
     upload().exits(6);
-    page.now(fails_at(1));
+    page.now(fails_at(3));
     upload().exits(6);
     assert!(page.log().iter().all(|asked| asked.field("qqresume").is_empty()), "nothing of it was stored before");
-    page.now(fails_at(usize::MAX));
+    page.now(fails_at(u64::MAX));
     upload().exits(0);
     let resumed: Vec<String> = page.asked("u").iter().map(|asked| asked.field("qqresume")).collect();
     assert_eq!(resumed[0], "true");
-    assert!(resumed.len() > 2 && resumed[1..].iter().all(String::is_empty), "{resumed:?}");
+    assert!(resumed.len() > 1 && resumed[1..].iter().all(String::is_empty), "{resumed:?}");
 }
 
 #[test]
@@ -357,4 +361,41 @@ fn what_is_there_already_is_told_with_what_that_rests_on() {
             assert_eq!(upload().arg("--progress=json").run().exits(0).event("done")["proof"], proof, "{asked}");
         }
     }
+}
+
+/// A part counts whole or not at all: one that would take much longer than ten seconds is given up for smaller ones before
+/// anything is stored, and the host's rate is remembered for the next file.
+#[test]
+fn parts_are_kept_under_ten_seconds_of_the_measured_rate() {
+    const MIB: u64 = 1 << 20;
+    let world = World::new();
+    let content = Content::random(8, 64 * MIB + 1);
+    content.write_to(&world.path("a"));
+    let shelf = Shelf::default();
+    let shared = shelf.clone();
+    let page = Page::new(move |asked, _| {
+        shared.lock().unwrap().insert(asked.number("dzchunkindex"), asked.file());
+        Act::Say(200, "text/plain", "fine".into())
+    });
+    let to = page.url("").trim_start_matches("http://").parse().unwrap();
+    let proxy = Proxy::before(to);
+    proxy.next([Fate::fine().at_rate(MIB), Fate::fine()]);
+    let url = proxy.url("/up");
+    let upload = || world.onward(["upload", "-v", "--dialect=dropzone", "--chunk-size=64M", "a", &url]);
+    upload().run().exits(0).says("parts of 64.0 MiB take too long");
+    assert!(whole(&shelf) == content.bytes());
+    let largest = shelf.lock().unwrap().values().map(|chunk| chunk.len() as u64).max().unwrap();
+    assert!(largest <= 32 * MIB, "{largest}");
+    let known = std::fs::read_to_string(world.home().join(".local/state/onward/hosts.jsonl")).unwrap();
+    assert!(known.contains("\"upload\":"), "{known}");
+    // Somebody has seen it take 1 MiB a second.
+    let line: serde_json::Value = serde_json::from_str(known.lines().last().unwrap()).unwrap();
+    let mut line = line.as_object().unwrap().clone();
+    line.insert("upload".into(), MIB.into());
+    std::fs::write(world.home().join(".local/state/onward/hosts.jsonl"), format!("{}\n", value!(line))).unwrap();
+    shelf.lock().unwrap().clear();
+    upload().run().exits(0);
+    assert!(whole(&shelf) == content.bytes());
+    let largest = shelf.lock().unwrap().values().map(|chunk| chunk.len() as u64).max().unwrap();
+    assert_eq!(largest, 8 * MIB, "ten seconds of 1 MiB/s");
 }

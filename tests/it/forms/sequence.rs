@@ -260,3 +260,23 @@ fn a_later_chunk_that_is_too_large() {
     });
     upload(&world, &page).run().exits(6).says("413").says("--restart --chunk-size 512");
 }
+
+/// Nothing in its requests numbers a chunk, so chunks have the length that the line likes, up to the one that was asked for.
+#[test]
+fn its_chunks_grow_with_the_line() {
+    const MIB: usize = 1 << 20;
+    let world = World::new();
+    let content = Content::random(9, 24 * MIB as u64 + 7);
+    content.write_to(&world.path("a"));
+    let (page, pile) = honest();
+    world.onward(["upload", "--dialect=form-sequence", "--chunk-size=5000001", "a", &page.url("/u")]).run().exits(0);
+    assert!(*pile.lock().unwrap() == content.bytes());
+    let log = page.log();
+    let sizes: Vec<usize> = log.iter().map(|asked| asked.file().len()).collect();
+    assert_eq!(sizes[0], MIB, "before anything is known of the line");
+    assert_eq!(sizes.iter().max(), Some(&5_000_001), "{sizes:?}");
+    let flags = |field: &str| log.iter().map(|asked| asked.number(field)).collect::<Vec<_>>();
+    let (mut first, mut last) = (vec![0; log.len()], vec![0; log.len()]);
+    (first[0], last[log.len() - 1]) = (1, 1);
+    assert_eq!((flags("isFirstUpload"), flags("isLastChunk")), (first, last));
+}
