@@ -274,8 +274,8 @@ fn answers_that_are_none() {
     said(302, "text/plain", "", 6, "redirects");
 }
 
-#[test]
-fn killed_and_resumed_from_the_record_alone() {
+/// Killed after eleven of its chunks, and resumed. `blank` ends two names of fields on the wire.
+fn outlives_a_kill(dialect: &str, blank: &str) {
     let world = World::new();
     let content = Content::random(10, 20 * CHUNK + 99);
     content.write_to(&world.path("a"));
@@ -285,7 +285,8 @@ fn killed_and_resumed_from_the_record_alone() {
         shelf if shelf.chunks.len() == 11 => Act::Hang,
         mut shelf => shelf.answer(asked),
     });
-    let mut running = upload(&world, &page, "a").start();
+    let url = page.url("/u");
+    let mut running = world.onward(["upload", "--dialect", dialect, "--chunk-size=64K", "a", &url]).start();
     eventually("the twelfth chunk", || (page.asked("uploadChuncks").len() == 12).then_some(()));
     assert!(!running.has_ended());
     running.kill().died_of(Signal::KILL);
@@ -298,8 +299,20 @@ fn killed_and_resumed_from_the_record_alone() {
     world.onward(["resume"]).run().exits(0);
     let sent = page.asked("uploadChuncks");
     assert_eq!(sent.iter().map(|asked| asked.number("chunk")).collect::<Vec<_>>(), (11..21).collect::<Vec<_>>());
+    let names = ["isLastChunk", "fileName"].map(|name| format!("{name}{blank}"));
+    assert!(sent.iter().all(|asked| names.iter().all(|name| asked.parts.iter().any(|part| part.name == *name))));
     assert!(shelf.lock().unwrap().complete && shelf.lock().unwrap().bytes() == content.bytes());
     world.holds_only(&["a"]);
+}
+
+#[test]
+fn killed_and_resumed_from_the_record_alone() {
+    outlives_a_kill("check-file", "");
+}
+
+#[test]
+fn verbatim_killed_and_resumed() {
+    outlives_a_kill("check-file-verbatim", " ");
 }
 
 #[test]
