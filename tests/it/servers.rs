@@ -13,7 +13,7 @@ const START: Duration = Duration::from_secs(60);
 const PORTS: u32 = 5;
 
 /// The folder into which `.ci/servers` installs.
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     let told = std::env::var_os("ONWARD_TEST_SERVERS").map(PathBuf::from);
     told.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/servers"))
 }

@@ -1,90 +1,85 @@
-//! What must not depend on the size: memory, the time to go on with a huge file, and a finished file asked for again.
+//! What must not depend on the size: memory, and the time to go on with a huge file.
 
-use super::measure::{median, take};
+use super::ground::Ground;
+use super::measure::{Taken, middle, taken};
 use super::report::Report;
-use super::rows::Field;
-use super::{Settings, number, tools};
+use super::rows::{Field, forget};
+use super::{Settings, tools};
 use onward::byteset::ByteSet;
 use onward::chunk::Layout;
 use onward::digest::Crc;
 use onward::record::{Kind, Record};
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// Runs all three.
+const MEMORY: &str = "peak memory with 16 connections";
+const RESUME: &str = "resume of a huge download, half done";
+/// The goal of the memory, in MiB, and how much more the huge file may need than the large one.
+const MOST: f64 = 20.0;
+const SAME: f64 = 1.1;
+
+/// Runs both.
 pub fn run(field: &Field, settings: &Settings, report: &mut Report) {
-    if settings.wants("finished, asked for again") {
-        again(field, settings, report);
-    }
-    let gib = number("ONWARD_BENCH_HUGE_GIB", 1024);
-    let memory = settings.wants("peak memory with 16 connections");
-    let resume = settings.wants("resume of a huge download");
+    let (memory, resume) = (settings.wants(MEMORY), settings.wants(RESUME));
     if !memory && !resume {
         return;
     }
-    let ground = match Ground::new(&field.disk, gib) {
+    let gib = settings.huge_gib;
+    let ground = match Ground::sparse(&field.disk, gib) {
         Ok(ground) => ground,
-        Err(why) => return report.note("huge files", &format!("Not run: {why}")),
+        Err(why) => return report.not_run("huge files", &why),
     };
     let url = serve(field, gib << 30);
     if memory {
-        let mut text = String::from("| file | peak MiB |\n|---|---|\n");
-        let whole = get(field, &field.nginx.url("/large"), &field.fast.join("out"), &["-x16"]);
-        text.push_str(&format!("| {} MiB, all of it | {whole} |\n", settings.mib));
-        let part =
-            get(field, &url, &ground.path().join("memory"), &["-x16", "--limit-rate", "200M", "--max-time", "5s"]);
-        text.push_str(&format!("| {gib} GiB (sparse), its first 5 s | {part} |\n\nGoal: 20 MiB, the same for both."));
-        report.note("peak memory with 16 connections", &text);
+        let whole = get(field, &field.nginx.url("/large"), &field.fast.join("out"), &[]);
+        let huge = get(field, &url, &ground.path().join("memory"), &["--limit-rate", "200M", "--max-time", "5s"]);
+        let shown = |taken: &Taken| format!("{:.1} MiB", taken.peak);
+        for (taken, what) in
+            [(&whole, format!("{} MiB", settings.mib)), (&huge, format!("{gib} GiB (sparse), its first 5 s"))]
+        {
+            let title = format!("{MEMORY}, {what}");
+            match taken {
+                Ok(taken) => report.value(&title, &shown(taken), "20 MiB", taken.peak <= MOST, ""),
+                Err(why) => report.value(&title, why, "20 MiB", false, ""),
+            }
+        }
+        if let (Ok(whole), Ok(huge)) = (&whole, &huge) {
+            let part = huge.peak / whole.peak;
+            report.value(
+                &format!("{MEMORY}, huge against large"),
+                &format!("{part:.2} times"),
+                "1.10 times",
+                part <= SAME,
+                "",
+            );
+        }
     }
     if resume {
-        let mut times: Vec<f64> =
-            (0..settings.rounds.max(1)).filter_map(|_| first_byte(field, &url, &ground, gib << 30)).collect();
-        times.sort_by(f64::total_cmp);
-        let text = match times.get(times.len() / 2) {
-            Some(time) => format!(
-                "{gib} GiB, half of it on record: the first new byte is in the file after {:.0} ms (goal: 100).",
-                time * 1e3
-            ),
-            None => "It did not go on within 30 s.".into(),
+        let runs: Option<Vec<f64>> =
+            (0..settings.times(true)).map(|_| first_byte(field, &url, &ground, gib << 30)).collect();
+        let time = runs.map_or(f64::INFINITY, middle) * 1e3;
+        let value = if time.is_finite() {
+            format!("first new byte after {time:.0} ms")
+        } else {
+            "it did not go on within 30 s".into()
         };
-        report.note("resume of a huge download", &text);
+        report.value(&format!("{RESUME}: {gib} GiB"), &value, "100 ms", time <= 100.0, "");
     }
 }
 
-/// The peak memory of a download, in words; it may end before the file is complete.
-fn get(field: &Field, url: &str, out: &Path, args: &[&str]) -> String {
-    let mut shell = tools::command("sh", &field.home);
-    shell.args(["-c", r#""$@" & pid=$!; peak=0; while [ -e /proc/$pid/status ] && now=$(grep VmHWM /proc/$pid/status); do peak=$now; sleep 0.01; done; echo "$peak""#, "sh"]);
-    shell
-        .arg(tools::find("onward").unwrap_or_default())
-        .args(["download", "--progress", "none", "--overwrite", "-o"])
-        .arg(out);
-    let said = shell.args(args).arg(url).stderr(Stdio::null()).output();
-    let text = said.map(|said| String::from_utf8_lossy(&said.stdout).into_owned()).unwrap_or_default();
-    let kib = text.split_whitespace().filter_map(|word| word.parse::<f64>().ok()).next_back();
-    kib.map_or("not known".into(), |kib| format!("{:.1}", kib / 1024.0))
-}
-
-fn again(field: &Field, settings: &Settings, report: &mut Report) {
-    let (url, out) = (field.nginx.url("/large"), field.fast.join("again"));
-    let fetch = || tools::fetch("onward", &field.home, &url, &out, None);
-    if let Err(why) = take(fetch()) {
-        return report.note("finished, asked for again", &why);
+/// What a download takes, by 16 connections; it may be told to end before the file is complete.
+fn get(field: &Field, url: &str, out: &Path, args: &[&str]) -> Result<Taken, String> {
+    forget(&field.home);
+    let _ = fs::remove_file(out);
+    let mut command = tools::fetch("onward", &field.home, url, out, None);
+    command.args(["-x16"]).args(args);
+    match taken(&command)? {
+        (_, Some(why)) if args.is_empty() => Err(why),
+        (taken, _) => Ok(taken),
     }
-    let before = field.nginx.log().lines().count();
-    let runs: Vec<_> = (0..settings.rounds.max(1)).filter_map(|_| take(fetch()).ok()).collect();
-    let log = field.nginx.log();
-    let asked: Vec<&str> = log.lines().skip(before).collect();
-    let bytes: u64 = asked.iter().filter_map(|line| line.split(' ').nth(4)?.parse::<u64>().ok()).sum();
-    let (times, wall) = (runs.len(), median(runs).wall * 1e3);
-    let text = format!(
-        "Asked for {times} times: {} requests, {bytes} body bytes, {wall:.1} ms each (goal: one request, no body byte).",
-        asked.len()
-    );
-    report.note("finished, asked for again", &text);
 }
 
 /// Puts a sparse file there with something to see in the middle; its URL.
@@ -139,51 +134,4 @@ fn half(url: &str, length: u64, served: &Path) -> String {
     record.validator.last_modified = Some(httpdate::fmt_http_date(modified));
     record.validator.date = Some(httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(60)));
     record.to_toml()
-}
-
-/// A filesystem with room for a huge file: this one, or a sparse image of its own.
-struct Ground {
-    folder: PathBuf,
-    mounted: bool,
-}
-
-impl Ground {
-    fn new(disk: &Path, gib: u64) -> Result<Self, String> {
-        let folder = disk.join("huge");
-        fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
-        let room = rustix::fs::statvfs(&folder).map_err(|e| e.to_string())?;
-        if room.f_bavail * room.f_frsize > (gib + 1) << 30 {
-            return Ok(Self { folder, mounted: false });
-        }
-        let image = disk.join("huge.img");
-        let file = File::create(&image).map_err(|e| e.to_string())?;
-        file.set_len((gib + gib / 8 + 8) << 30).map_err(|e| format!("no sparse image of that size: {e}"))?;
-        let lazy = ["-F", "-q", "-m0", "-Tlargefile4", "-O^has_journal", "-Elazy_itable_init=1,nodiscard"];
-        done(Command::new("mkfs.ext4").args(lazy).arg(&image))?;
-        done(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&folder))?;
-        Ok(Self { folder, mounted: true })
-    }
-
-    fn path(&self) -> &Path {
-        &self.folder
-    }
-}
-
-impl Drop for Ground {
-    fn drop(&mut self) {
-        if self.mounted {
-            let _ = done(Command::new("umount").arg(&self.folder));
-        }
-    }
-}
-
-/// Runs a command that must succeed.
-pub fn done(command: &mut Command) -> Result<(), String> {
-    let shown = format!("{command:?}");
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-    match command.env("PATH", path).output() {
-        Ok(ended) if ended.status.success() => Ok(()),
-        Ok(ended) => Err(format!("{shown}: {}", String::from_utf8_lossy(&ended.stderr).trim())),
-        Err(e) => Err(format!("{shown}: {e}")),
-    }
 }

@@ -3,19 +3,21 @@
 //! The kernel's own emulator (netem) is missing on many machines, so the packets are carried by `line.c`, which needs
 //! a C compiler, `/dev/net/tun` and the rights of root.
 
-use super::huge::done;
-use super::measure::{Taken, median, take};
+use super::Settings;
+use super::measure::behind;
 use super::report::Report;
-use super::rows::Field;
-use super::{Settings, tools};
+use super::rows::{Contestant, Fetch, Field, Row, Work, fetchers, goal};
+use super::tools::done;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-const TITLE: &str = "500 Mbit/s, 80 ms round trip, 0.1 % loss, 300 MiB";
-/// What the line itself needs, in seconds.
-const ITSELF: f64 = (300 << 20) as f64 * 8.0 / 500e6;
+const TITLE: &str = "500 Mbit/s, 80 ms round trip, 0.1 % loss";
+/// What the line itself needs for a byte, in seconds: 300 MB take it 5.0 s, headers included.
+const A_BYTE: f64 = 5.0 / 300e6;
+const ITSELF: &str = "the line itself";
 const ADDRESS: &str = "10.77.0.1:8080";
 
 /// Runs the row.
@@ -24,37 +26,35 @@ pub fn run(field: &Field, settings: &Settings, report: &mut Report) {
         return;
     }
     let line = match Line::new(field) {
-        Ok(line) => line,
-        Err(why) => return report.note(TITLE, &format!("Not run: {why}")),
+        Ok(line) => Rc::new(line),
+        Err(why) => return report.not_run(TITLE, &why),
     };
-    let tools = ["onward", "aria2c", "rclone", "curl"];
-    let mut taken: Vec<(&str, Vec<Taken>)> =
-        tools.into_iter().filter(|t| tools::find(t).is_some()).map(|t| (t, Vec::new())).collect();
-    let out = field.fast.join("far");
-    for _ in 0..settings.rounds.clamp(1, 3) {
-        for (tool, taken) in &mut taken {
-            let _ = (
-                std::fs::remove_file(&out),
-                std::fs::remove_dir_all(&field.home),
-                std::fs::create_dir_all(&field.home),
-            );
-            let inner = tools::fetch(tool, &field.home, &format!("http://{ADDRESS}/middle"), &out, None);
-            taken.extend(take(line.within(&inner)).ok());
-        }
+    let plain = fetchers(field, &["onward", "aria2c", "axel", "rclone", "curl"], "middle", |fetch| Fetch {
+        url: format!("http://{ADDRESS}/middle"),
+        ..fetch
+    });
+    let far = plain.into_iter().map(|one| Contestant::new(one.name, one.work.map(|work| Far(line.clone(), work))));
+    let row = Row::new(TITLE, far.collect(), &[goal(ITSELF, 1.08)]);
+    super::run(&Row { bound: Some((ITSELF, settings.middle as f64 * A_BYTE)), ..row }, settings, report);
+}
+
+/// A work done at the near end of the line.
+struct Far(Rc<Line>, Box<dyn Work>);
+
+impl Work for Far {
+    fn ready(&self) {
+        self.1.ready();
     }
-    let mut text = format!(
-        "The line itself: {ITSELF:.2} s. Goal: 1.08 times that, without any flag.\n\n| | wall s | times the line's | CPU s |\n|---|---|---|---|\n"
-    );
-    for (tool, taken) in taken {
-        let runs = taken.len();
-        let it = median(taken);
-        let row = match runs {
-            0 => format!("| {tool} | failed | | |\n"),
-            _ => format!("| {tool} | {:.2} | {:.2} | {:.2} |\n", it.wall, it.wall / ITSELF, it.cpu),
-        };
-        text.push_str(&row);
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("ip");
+        behind(command.args(["netns", "exec", &self.0.near]), &self.1.command());
+        command
     }
-    report.note(TITLE, text.trim_end());
+
+    fn right(&self) -> bool {
+        self.1.right()
+    }
 }
 
 /// Two namespaces, the line between them, and a server at its far end.
@@ -104,17 +104,12 @@ impl Line {
         command.args(["netns", "exec", &self.far, "nginx", "-c"]).arg(&file).arg("-e").arg(folder.join("log"));
         let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
         let child = command.env("PATH", path).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        // There is no event to wait for in another namespace; a client's connection is retried by all of them but curl.
-        std::thread::sleep(Duration::from_millis(500));
+        // Its pid is written when it listens.
+        let end = Instant::now() + Duration::from_secs(10);
+        while !folder.join("pid").exists() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         child.map_err(|e| e.to_string())
-    }
-
-    /// The command at the near end.
-    fn within(&self, inner: &Command) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.near]).arg(inner.get_program()).args(inner.get_args());
-        command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command
     }
 }
 

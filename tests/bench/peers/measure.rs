@@ -1,71 +1,95 @@
-//! What one run of a command costs: time on the wall, processor time, peak memory.
+//! What one run of a command costs: time on the wall, processor time, peak memory, as the kernel accounts for them.
 
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use super::tools::done;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::OnceLock;
 
 /// What a run took.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Taken {
     /// Seconds from start to end.
     pub wall: f64,
-    /// Seconds of processor time, user and system, children included. The kernel counts in hundredths.
+    /// Seconds of processor time, children included.
     pub cpu: f64,
-    /// The most memory resident, in MiB, seen every few milliseconds.
+    /// How much of that was in the kernel, as the clock's ticks found it.
+    pub kernel: f64,
+    /// The most memory resident in any one process, in MiB.
     pub peak: f64,
 }
 
-/// Runs `command` to its end.
-pub fn take(mut command: Command) -> Result<Taken, String> {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let started = Instant::now();
-    let mut child = command.spawn().map_err(|e| format!("it cannot be started: {e}"))?;
-    let pid = child.id();
-    let (over, peak) = (AtomicBool::new(false), AtomicU64::new(0));
-    let (wall, cpu) = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                peak.fetch_max(high_water(pid), Ordering::Relaxed);
-                std::thread::sleep(Duration::from_millis(3));
-            }
-        });
-        // Not reaped yet, its times can still be read.
-        let id = Pid::from_raw(pid as i32).map(WaitId::Pid);
-        let _ = id.map(|id| waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT));
-        let wall = started.elapsed().as_secs_f64();
-        over.store(true, Ordering::Relaxed);
-        (wall, cpu_of(pid))
-    });
-    match child.wait() {
-        Ok(status) if status.success() => Ok(Taken { wall, cpu, peak: peak.into_inner() as f64 / 1024.0 }),
-        Ok(status) => Err(format!("it failed ({status})")),
-        Err(e) => Err(e.to_string()),
+impl Taken {
+    /// Whether it had the processor or waited, in words.
+    pub fn bound(&self) -> String {
+        let (share, kernel) = (100.0 * self.cpu / self.wall, 100.0 * self.kernel / self.cpu.max(1e-6));
+        let bound = if share >= 85.0 { "CPU bound" } else { "waits for others" };
+        format!("{bound}: CPU {share:.0} % of wall, {kernel:.0} % of it in the kernel")
     }
 }
 
-/// The medians of each number.
-pub fn median(taken: Vec<Taken>) -> Taken {
-    let middle = |of: fn(&Taken) -> f64| {
-        let mut all: Vec<f64> = taken.iter().map(of).collect();
-        all.sort_by(f64::total_cmp);
-        all.get(all.len() / 2).copied().unwrap_or_default()
+/// Runs `command`, which must succeed.
+pub fn take(command: &Command) -> Result<Taken, String> {
+    match taken(command)? {
+        (taken, None) => Ok(taken),
+        (_, Some(why)) => Err(why),
+    }
+}
+
+/// Runs `command` to its end; with what it took, why it failed.
+pub fn taken(command: &Command) -> Result<(Taken, Option<String>), String> {
+    let ended = behind(&mut Command::new(program()?), command)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| format!("it cannot be started: {e}"))?;
+    let numbers: Vec<f64> =
+        String::from_utf8_lossy(&ended.stdout).split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [wall, user, system, peak, status] = numbers[..] else {
+        return Err(format!("it cannot be started: {:?}", command.get_program()));
     };
-    Taken { wall: middle(|t| t.wall), cpu: middle(|t| t.cpu), peak: middle(|t| t.peak) }
+    let taken = Taken { wall: wall / 1e9, cpu: (user + system) / 1e6, kernel: system / 1e6, peak: peak / 1024.0 };
+    let said = String::from_utf8_lossy(&ended.stderr);
+    let last = said.lines().next_back().unwrap_or_default().replace('|', " ");
+    Ok((taken, (status != 0.0).then(|| format!("it failed: {last}"))))
 }
 
-/// `VmHWM` in KiB; 0 once the process is over.
-fn high_water(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|text| text.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+/// `outer` made to run `inner`, in its folder and with its environment alone.
+pub fn behind<'a>(outer: &'a mut Command, inner: &Command) -> &'a mut Command {
+    outer.arg(inner.get_program()).args(inner.get_args());
+    outer.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(folder) = inner.get_current_dir() {
+        outer.current_dir(folder);
+    }
+    outer
 }
 
-/// User and system time with those of reaped children, in seconds.
-fn cpu_of(pid: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name in parentheses may hold anything.
-    let rest = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: u64 = rest.split_whitespace().skip(11).take(4).filter_map(|word| word.parse::<u64>().ok()).sum();
-    ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+/// `measure.c`, compiled once.
+fn program() -> Result<&'static Path, String> {
+    static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| {
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("measure");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bench/peers/measure.c");
+        done(Command::new("cc").args(["-O2", "-o"]).arg(&program).arg(source)).map(|()| program)
+    });
+    program.as_deref().map_err(Clone::clone)
+}
+
+/// The medians of each number. A short run meets a tick or two: only over all runs do they tell where the time went.
+pub fn median(taken: &[Taken]) -> Taken {
+    let of = |number: fn(&Taken) -> f64| middle(taken.iter().map(number).collect());
+    let sum = |number: fn(&Taken) -> f64| taken.iter().map(number).sum::<f64>();
+    let cpu = of(|t| t.cpu);
+    Taken {
+        wall: of(|t| t.wall),
+        cpu,
+        kernel: cpu * sum(|t| t.kernel) / sum(|t| t.cpu).max(1e-6),
+        peak: of(|t| t.peak),
+    }
+}
+
+/// The middle one, or between the two in the middle; 0 of none.
+pub fn middle(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    let at = |n: usize| all.get(n).copied().unwrap_or_default();
+    (at(all.len().saturating_sub(1) / 2) + at(all.len() / 2)) / 2.0
 }

@@ -2,20 +2,33 @@
 
 use super::nginx::Nginx;
 use super::tools::{self, find};
-use super::world::{Content, World, same};
+use super::world::{Content, World};
 use super::{Settings, uploads};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// One who does the work.
+/// What a contestant does once a round.
+pub trait Work {
+    /// Makes the ground ready, unmeasured.
+    fn ready(&self);
+    /// What is measured.
+    fn command(&self) -> Command;
+    /// Whether what came is right, after every run.
+    fn right(&self) -> bool;
+}
+
+/// One who does the work; without it, one who is not installed.
 pub struct Contestant {
     pub name: String,
-    pub command: Box<dyn Fn() -> Command>,
-    /// Makes the ground ready, unmeasured.
-    pub before: Box<dyn Fn()>,
-    /// Whether what came is right.
-    pub right: Box<dyn Fn() -> bool>,
+    pub work: Option<Box<dyn Work>>,
+}
+
+impl Contestant {
+    pub fn new(name: impl Into<String>, work: Option<impl Work + 'static>) -> Self {
+        Self { name: name.into(), work: work.map(|work| Box::new(work) as Box<dyn Work>) }
+    }
 }
 
 /// onward against one of the others: at most so many times its wall, its processor time.
@@ -35,8 +48,16 @@ pub struct Row {
     pub title: &'static str,
     pub contestants: Vec<Contestant>,
     pub goals: Vec<Goal>,
-    /// So many times the usual rounds.
-    pub often: usize,
+    /// Whether it is over so soon that it is done more often.
+    pub short: bool,
+    /// What nobody can beat, and its seconds.
+    pub bound: Option<(&'static str, f64)>,
+}
+
+impl Row {
+    pub fn new(title: &'static str, contestants: Vec<Contestant>, goals: &[Goal]) -> Self {
+        Self { title, contestants, goals: goals.to_vec(), short: false, bound: None }
+    }
 }
 
 /// Where it all takes place: a server, a folder in memory, one on the disk, a home.
@@ -45,8 +66,7 @@ pub struct Field {
     pub fast: PathBuf,
     pub disk: PathBuf,
     pub home: PathBuf,
-    pub large: Content,
-    files: usize,
+    files: u64,
     _folders: [tempfile::TempDir; 2],
 }
 
@@ -63,33 +83,134 @@ impl Field {
         let disk = folder(Path::new(env!("CARGO_TARGET_TMPDIR")));
         let www = fast.path().join("www");
         fs::create_dir_all(www.join("small")).ok()?;
-        fs::create_dir_all(fast.path().join("put")).ok()?;
-        let (at, put) = (www.display(), fast.path().join("put"));
-        let more = format!(
-            "location /twenty/ {{ alias {at}/; limit_rate 20m; }}\n    location /put/ {{ alias {put}/; dav_methods PUT; client_body_temp_path {put}-arriving; }}",
-            put = put.display()
-        );
+        let mut more = format!("location /twenty/ {{ alias {}/; limit_rate 20m; }}\n", www.display());
+        for (name, base) in [("put", fast.path()), ("put-disk", disk.path())] {
+            let put = base.join("put");
+            fs::create_dir_all(&put).ok()?;
+            let put = put.display();
+            more += &format!(
+                "location /{name}/ {{ alias {put}/; dav_methods PUT; client_body_temp_path {put}-arriving; }}\n"
+            );
+        }
         let nginx = Nginx::with(world, &more)?;
         // What is served lies in memory.
         let served = nginx.file("");
         fs::remove_dir_all(&served).ok()?;
         std::os::unix::fs::symlink(&www, served.parent()?.join("www")).ok()?;
-        let large = Content::random(1, settings.mib << 20);
-        nginx.put("large", &large);
-        nginx.put("middle", &Content::random(2, 300 << 20));
+        nginx.put("large", &Content::random(1, settings.mib << 20));
+        nginx.put("middle", &Content::random(2, settings.middle));
         nginx.put("tiny", &Content::random(3, 1024));
-        for n in 0..settings.files {
-            nginx.put(&format!("small/{n}"), &Content::random(n as u64, 4096));
+        for n in 0..settings.files.max(settings.most_files) {
+            nginx.put(&format!("small/{n}"), &Content::random(n, 4096));
         }
         let (fast_at, disk_at) = (fast.path().to_owned(), disk.path().to_owned());
-        let home = world.home();
-        Some(Self { nginx, fast: fast_at, disk: disk_at, home, large, files: settings.files, _folders: [fast, disk] })
+        let (home, files) = (world.home(), settings.files);
+        Some(Self { nginx, fast: fast_at, disk: disk_at, home, files, _folders: [fast, disk] })
     }
 
-    /// onward forgets what it learned, so that every run is a first one.
-    pub fn forget(home: &Path) {
-        let _ = fs::remove_dir_all(home);
-        let _ = fs::create_dir_all(home);
+    /// What is served under a name.
+    pub fn served(&self, name: &str) -> PathBuf {
+        self.fast.join("www").join(name)
+    }
+
+    /// A list of so many small files, for `-i` and for curl's `-K`.
+    pub fn list(&self, files: u64) -> PathBuf {
+        let urls: Vec<String> = (0..files).map(|n| self.nginx.url(&format!("/small/{n}"))).collect();
+        let list = self.fast.join(format!("list-{files}"));
+        fs::write(&list, urls.join("\n") + "\n").expect("a list can be written");
+        let of_curl: String = urls.iter().map(|url| format!("url={url}\nremote-name\n")).collect();
+        fs::write(list.with_extension("curl"), of_curl).expect("a list can be written");
+        list
+    }
+}
+
+/// onward forgets what it learned, so that every run is a first one.
+pub fn forget(home: &Path) {
+    let _ = fs::remove_dir_all(home);
+    let _ = fs::create_dir_all(home);
+}
+
+/// Whether two files hold the same bytes.
+pub fn equal(one: &Path, other: &Path) -> bool {
+    let (Ok(mut one), Ok(mut other)) = (File::open(one), File::open(other)) else { return false };
+    let length = |file: &File| file.metadata().map(|meta| meta.len()).ok();
+    if length(&one).is_none() || length(&one) != length(&other) {
+        return false;
+    }
+    let (mut here, mut there) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    loop {
+        match one.read(&mut here) {
+            Ok(0) => return true,
+            Ok(n) if other.read_exact(&mut there[..n]).is_ok() && here[..n] == there[..n] => {}
+            _ => return false,
+        }
+    }
+}
+
+/// One URL fetched to one file by a tool.
+pub struct Fetch {
+    pub tool: &'static str,
+    pub home: PathBuf,
+    pub url: String,
+    pub out: PathBuf,
+    /// What must come.
+    pub content: PathBuf,
+    pub cacert: Option<PathBuf>,
+    /// Whether it is on the disk at the end.
+    pub durable: bool,
+}
+
+impl Work for Fetch {
+    fn ready(&self) {
+        forget(&self.home);
+        let _ = fs::remove_file(&self.out);
+        if self.durable {
+            // What others left to be written would be written in this one's time.
+            rustix::fs::sync();
+        }
+    }
+
+    fn command(&self) -> Command {
+        match self.durable {
+            true => tools::fetch_durably(self.tool, &self.home, &self.url, &self.out),
+            false => tools::fetch(self.tool, &self.home, &self.url, &self.out, self.cacert.as_deref()),
+        }
+    }
+
+    fn right(&self) -> bool {
+        equal(&self.out, &self.content)
+    }
+}
+
+/// Many small files fetched into a folder.
+struct FetchMany {
+    tool: &'static str,
+    home: PathBuf,
+    list: PathBuf,
+    files: u64,
+    into: PathBuf,
+    small: PathBuf,
+    durable: bool,
+}
+
+impl Work for FetchMany {
+    fn ready(&self) {
+        forget(&self.home);
+        let _ = fs::remove_dir_all(&self.into);
+        fs::create_dir_all(&self.into).expect("a folder can be made");
+        if self.durable {
+            rustix::fs::sync();
+        }
+    }
+
+    fn command(&self) -> Command {
+        tools::fetch_many(self.tool, &self.home, &self.list, &self.into, self.durable)
+    }
+
+    fn right(&self) -> bool {
+        let there = fs::read_dir(&self.into).is_ok_and(|all| all.count() as u64 == self.files);
+        let names = (0..self.files).map(|n| n.to_string());
+        there && names.into_iter().all(|name| equal(&self.into.join(&name), &self.small.join(&name)))
     }
 }
 
@@ -102,113 +223,51 @@ pub fn all(field: &Field) -> Vec<Row> {
     rows
 }
 
+/// The tools, each of which fetches `name` in the way that `change` makes of it.
+pub fn fetchers(field: &Field, tools: &[&'static str], name: &str, change: impl Fn(Fetch) -> Fetch) -> Vec<Contestant> {
+    let fetcher = |tool: &&'static str| {
+        let (home, url, out) = (field.home.clone(), field.nginx.url(&format!("/{name}")), field.fast.join("out"));
+        let fetch = Fetch { tool, home, url, out, content: field.served(name), cacert: None, durable: false };
+        Contestant::new(*tool, find(tool).map(|_| change(fetch)))
+    };
+    tools.iter().map(fetcher).collect()
+}
+
 fn downloads(field: &Field) -> Vec<Row> {
-    let (nginx, everybody) = (&field.nginx, &["onward", "curl", "wget", "aria2c", "rclone"][..]);
-    let fast = field.fast.join("out");
-    let disk = field.disk.join("out");
-    let length = field.large.clone();
-    let tls = Some(nginx.cacert());
-    let one =
-        |title, tools: &[&str], url: String, out: &PathBuf, content: Content, cacert: Option<PathBuf>, durable| {
-            let contestants = tools.iter().filter(|tool| find(tool).is_some()).map(|tool| {
-                let (tool, home, out, url) = (tool.to_string(), field.home.clone(), out.clone(), url.clone());
-                let (content, cacert) = (content.clone(), cacert.clone());
-                let (home_too, out_too, out_last, named) = (home.clone(), out.clone(), out.clone(), tool.clone());
-                Contestant {
-                    name: named,
-                    command: Box::new(move || match durable {
-                        true => tools::fetch_durably(&tool, &home, &url, &out),
-                        false => tools::fetch(&tool, &home, &url, &out, cacert.as_deref()),
-                    }),
-                    before: Box::new(move || {
-                        Field::forget(&home_too);
-                        let _ = fs::remove_file(&out_too);
-                    }),
-                    right: Box::new(move || {
-                        same(&out_last, &content);
-                        true
-                    }),
-                }
-            });
-            Row { title, contestants: contestants.collect(), goals: Vec::new(), often: 1 }
-        };
-    let middle = Content::random(2, 300 << 20);
-    let goals = |row: Row, goals: &[Goal]| Row { goals: goals.to_vec(), ..row };
+    let nginx = &field.nginx;
+    let everybody = ["onward", "curl", "wget", "aria2c", "axel", "rclone", "fast-down"];
     let both = |wall, cpu| Goal { against: "curl", wall: Some(wall), cpu: Some(cpu) };
+    let plain = fetchers(field, &everybody, "large", |fetch| fetch);
+    let tls = fetchers(field, &["onward", "curl", "wget", "aria2c", "rclone"], "large", |fetch| Fetch {
+        url: nginx.tls_url("/large"),
+        cacert: Some(nginx.cacert()),
+        ..fetch
+    });
+    let durable = fetchers(field, &["onward", "curl", "aria2c"], "large", |fetch| Fetch {
+        out: field.disk.join("out"),
+        durable: true,
+        ..fetch
+    });
+    let twenty = fetchers(field, &["onward", "aria2c", "axel", "rclone"], "middle", |fetch| Fetch {
+        url: nginx.url("/twenty/middle"),
+        ..fetch
+    });
+    let tiny = fetchers(field, &["onward", "curl", "wget", "aria2c"], "tiny", |fetch| fetch);
     vec![
-        goals(
-            one("http on loopback, to memory", everybody, nginx.url("/large"), &fast, length.clone(), None, false),
-            &[both(0.68, 0.70), goal("rclone", 0.95)],
-        ),
-        goals(
-            one("https on loopback, to memory", everybody, nginx.tls_url("/large"), &fast, length.clone(), tls, false),
-            &[both(0.70, 0.70)],
-        ),
-        goals(
-            one(
-                "http on loopback, to disk, durable",
-                &["onward", "curl", "aria2c"],
-                nginx.url("/large"),
-                &disk,
-                length,
-                None,
-                true,
-            ),
-            &[goal("curl", 1.05)],
-        ),
-        goals(
-            one(
-                "20 MB/s a connection, 300 MiB",
-                &["onward", "aria2c", "rclone"],
-                nginx.url("/twenty/middle"),
-                &fast,
-                middle,
-                None,
-                false,
-            ),
-            &[goal("aria2c", 1.1)],
-        ),
-        Row {
-            often: 4,
-            ..goals(
-                one(
-                    "1 KiB, start to end",
-                    &["onward", "curl", "wget", "aria2c"],
-                    nginx.url("/tiny"),
-                    &fast,
-                    Content::random(3, 1024),
-                    None,
-                    false,
-                ),
-                &[goal("curl", 1.5)],
-            )
-        },
+        Row::new("http on loopback, to memory", plain, &[both(0.68, 0.70), goal("rclone", 0.95)]),
+        Row::new("https on loopback, to memory", tls, &[both(0.70, 0.70)]),
+        Row::new("http on loopback, to disk, durable", durable, &[goal("curl", 1.05)]),
+        Row { short: true, ..Row::new("20 MB/s a connection", twenty, &[goal("aria2c", 1.1)]) },
+        Row { short: true, ..Row::new("1 KiB, start to end", tiny, &[goal("curl", 1.5)]) },
     ]
 }
 
 fn small(field: &Field, title: &'static str, base: &Path, durable: bool, goal: Goal) -> Row {
-    let urls: Vec<String> = (0..field.files).map(|n| field.nginx.url(&format!("/small/{n}"))).collect();
-    let list = field.fast.join("list");
-    fs::write(&list, urls.join("\n") + "\n").expect("a list can be written");
-    let of_curl: String = urls.iter().map(|url| format!("url={url}\nremote-name\n")).collect();
-    fs::write(list.with_extension("curl"), of_curl).expect("a list can be written");
-    let into = base.join("many");
-    let contestants = ["onward", "curl", "aria2c"].into_iter().filter(|tool| find(tool).is_some()).map(|tool| {
-        let (home, list, into, files) = (field.home.clone(), list.clone(), into.clone(), field.files);
-        let (home_too, into_too, into_last) = (home.clone(), into.clone(), into.clone());
-        Contestant {
-            name: tool.into(),
-            command: Box::new(move || tools::fetch_many(tool, &home, &list, &into, durable)),
-            before: Box::new(move || {
-                Field::forget(&home_too);
-                let _ = fs::remove_dir_all(&into_too);
-                fs::create_dir_all(&into_too).expect("a folder can be made");
-            }),
-            right: Box::new(move || {
-                (0..files).for_each(|n| same(&into_last.join(n.to_string()), &Content::random(n as u64, 4096)));
-                fs::read_dir(&into_last).is_ok_and(|all| all.count() == files)
-            }),
-        }
+    let (list, files) = (field.list(field.files), field.files);
+    let contestants = ["onward", "curl", "aria2c"].map(|tool| {
+        let (home, list, into, small) = (field.home.clone(), list.clone(), base.join("many"), field.served("small"));
+        let work = FetchMany { tool, home, list, files, into, small, durable };
+        Contestant::new(tool, find(tool).map(|_| work))
     });
-    Row { title, contestants: contestants.collect(), goals: vec![goal], often: 1 }
+    Row { short: true, ..Row::new(title, contestants.into(), &[goal]) }
 }

@@ -1,10 +1,9 @@
 //! The same large file to receivers: onward to its own `serve`, which verifies every piece and the whole; curl to an
 //! nginx, which verifies nothing; the resumable uploaders of others to the servers that they are made for.
 
-use super::rows::{Contestant, Field, Row, goal};
+use super::rows::{Contestant, Field, Row, Work, equal, forget, goal};
 use super::servers::{Server, node, python};
 use super::tools::{self, find};
-use super::world::{Content, same};
 use std::cell::RefCell;
 use std::fs;
 use std::net::SocketAddr;
@@ -33,8 +32,10 @@ new tus.Upload(require('node:fs').createReadStream(file), { endpoint, onSuccess:
 
 /// What starts a server at an address, over a folder.
 type Start = Box<dyn Fn(SocketAddr, &Path) -> Command>;
+/// What sends the file to a URL.
+type Client = Box<dyn Fn(&str) -> Command>;
 
-/// A receiver: started before the first run, a fresh folder for each.
+/// A receiver that keeps what it gets in a folder.
 struct Receiver {
     server: RefCell<Option<Server>>,
     folder: PathBuf,
@@ -44,14 +45,9 @@ struct Receiver {
 }
 
 impl Receiver {
-    fn new(
-        field: &Field,
-        name: &str,
-        path: &'static str,
-        command: impl Fn(SocketAddr, &Path) -> Command + 'static,
-    ) -> Rc<Self> {
-        let (folder, log) = (field.fast.join(name), field.disk.join(format!("{name}.log")));
-        Rc::new(Self { server: RefCell::default(), folder, log, path, command: Box::new(command) })
+    fn new(base: &Path, name: &str, path: &'static str, command: Start) -> Rc<Self> {
+        let (folder, log) = (base.join(name), base.join(format!("{name}.log")));
+        Rc::new(Self { server: RefCell::default(), folder, log, path, command })
     }
 
     /// Forgets what it received. A server keeps an index: each run meets a new one.
@@ -66,7 +62,7 @@ impl Receiver {
         self.server.borrow().as_ref().map_or(String::new(), |server| server.url(self.path))
     }
 
-    /// The only file in its folder.
+    /// The largest file in its folder: some keep notes beside it.
     fn received(&self) -> PathBuf {
         let files = fs::read_dir(&self.folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
         files
@@ -77,134 +73,179 @@ impl Receiver {
 }
 
 /// Somebody who sends the large file to a receiver.
-fn sender(
-    name: impl Into<String>,
-    field: &Field,
-    receiver: &Rc<Receiver>,
-    command: impl Fn(&str) -> Command + 'static,
-) -> Contestant {
-    let (first, second, third) = (receiver.clone(), receiver.clone(), receiver.clone());
-    let (home, content) = (field.home.clone(), field.large.clone());
-    Contestant {
-        name: name.into(),
-        command: Box::new(move || command(&first.url())),
-        before: Box::new(move || {
-            Field::forget(&home);
-            second.fresh();
-        }),
-        right: Box::new(move || {
-            same(&third.received(), &content);
-            true
-        }),
+struct Send {
+    receiver: Rc<Receiver>,
+    home: PathBuf,
+    source: PathBuf,
+    command: Client,
+}
+
+impl Work for Send {
+    fn ready(&self) {
+        forget(&self.home);
+        self.receiver.fresh();
+        rustix::fs::sync();
+    }
+
+    fn command(&self) -> Command {
+        (self.command)(&self.receiver.url())
+    }
+
+    fn right(&self) -> bool {
+        let right = equal(&self.receiver.received(), &self.source);
+        // It must not work in anybody else's time, nor hold what was sent.
+        self.receiver.server.take();
+        let _ = fs::remove_dir_all(&self.receiver.folder);
+        right
+    }
+}
+
+/// curl to the folder of an nginx, which verifies nothing.
+struct Put {
+    home: PathBuf,
+    source: PathBuf,
+    url: String,
+    file: PathBuf,
+    durable: bool,
+}
+
+impl Work for Put {
+    fn ready(&self) {
+        let _ = fs::remove_file(&self.file);
+        rustix::fs::sync();
+    }
+
+    fn command(&self) -> Command {
+        let mut command = tools::command("curl", &self.home);
+        command.args(["-sS", "-f", "-T"]).arg(&self.source).arg(&self.url);
+        if self.durable { tools::then_sync(&command, &self.home, &self.file) } else { command }
+    }
+
+    fn right(&self) -> bool {
+        let right = equal(&self.file, &self.source);
+        let _ = fs::remove_file(&self.file);
+        right
     }
 }
 
 fn source(field: &Field) -> PathBuf {
-    field.fast.join("www/large")
+    field.served("large")
+}
+
+fn sender(name: &str, field: &Field, receiver: &Rc<Receiver>, command: Client) -> Contestant {
+    let (receiver, home, source) = (receiver.clone(), field.home.clone(), source(field));
+    Contestant::new(name, Some(Send { receiver, home, source, command }))
+}
+
+fn absent(name: &str) -> Contestant {
+    Contestant::new(name, None::<Send>)
 }
 
 /// onward with more arguments, to whatever listens at the URL.
-fn onward(field: &Field, more: &'static [&'static str]) -> impl Fn(&str) -> Command + 'static {
+fn onward(field: &Field, more: &'static [&'static str]) -> Client {
     let (home, source) = (field.home.clone(), source(field));
-    move |url| {
+    Box::new(move |url| {
         let mut command = tools::command("onward", &home);
         command.args(["upload", "--progress", "none"]).args(more).arg(&source).arg(url);
         command
-    }
+    })
 }
 
-fn serve(field: &Field) -> Rc<Receiver> {
-    let home = field.home.clone();
-    Receiver::new(field, "served", "/", move |address, folder| {
+fn serve(home: &Path, base: &Path) -> Rc<Receiver> {
+    let home = home.to_owned();
+    let start: Start = Box::new(move |address, folder| {
         let mut command = tools::command("onward", &home);
         command.arg("serve").arg(folder).args(["--listen", &address.to_string(), "--min-free", "1M"]);
         command
-    })
+    });
+    Receiver::new(base, "served", "/", start)
 }
 
-fn tus_server(field: &Field, npm: &Path) -> Rc<Receiver> {
-    let npm = npm.to_owned();
-    Receiver::new(field, "tus", "/files/", move |address, folder| {
+/// @tus/server, and tus-js-client for it.
+fn tus(field: &Field) -> Option<(Rc<Receiver>, Client)> {
+    let npm = node("tus-js-client").filter(|_| node("@tus/server").is_some())?;
+    let (npm_too, source) = (npm.clone(), source(field));
+    let start: Start = Box::new(move |address, folder| {
         let mut command = Command::new("node");
         command.args(["-e", TUS_SERVER]).arg(&npm).arg(address.port().to_string()).arg(folder);
         command
-    })
-}
-
-fn tus_js(field: &Field, npm: &Path) -> impl Fn(&str) -> Command + 'static {
-    let (npm, source) = (npm.to_owned(), source(field));
-    move |url| {
+    });
+    let client: Client = Box::new(move |url| {
         let mut command = Command::new("node");
-        command.args(["-e", TUS_CLIENT]).arg(&npm).arg(url).arg(&source);
+        command.args(["-e", TUS_CLIENT]).arg(&npm_too).arg(url).arg(&source);
         command
-    }
+    });
+    Some((Receiver::new(&field.fast, "tus", "/files/", start), client))
 }
 
-fn copyparty(field: &Field, program: PathBuf) -> Rc<Receiver> {
-    let home = field.home.clone();
-    Receiver::new(field, "party", "/", move |address, folder| {
-        let mut command = Command::new(&program);
+/// copyparty, and its u2c.
+fn copyparty(field: &Field) -> Option<(Rc<Receiver>, Client)> {
+    let (server, client) = (python("copyparty", "copyparty")?, python("copyparty", "u2c")?);
+    let (home, source) = (field.home.clone(), source(field));
+    let start: Start = Box::new(move |address, folder| {
+        let mut command = Command::new(&server);
         let volume = format!("{}::rw", folder.display());
         command.args(["-q", "-i", "127.0.0.1", "-p", &address.port().to_string(), "-v", &volume]).env("HOME", &home);
+        // It takes nothing into memory otherwise.
+        command.arg("--wram");
         command
-    })
-}
-
-fn u2c(field: &Field, program: PathBuf) -> impl Fn(&str) -> Command + 'static {
-    let source = source(field);
-    move |url| {
-        let mut command = Command::new(&program);
+    });
+    let client: Client = Box::new(move |url| {
+        let mut command = Command::new(&client);
         command.arg("-ns").arg(url).arg(&source);
         command
-    }
+    });
+    Some((Receiver::new(&field.fast, "party", "/", start), client))
 }
 
-fn curl(field: &Field) -> Contestant {
-    let (home, source, put) = (field.home.clone(), source(field), field.fast.join("put/large"));
-    let (url, put_too, content) = (field.nginx.url("/put/large"), put.clone(), field.large.clone());
-    Contestant {
-        name: "curl".into(),
-        command: Box::new(move || {
-            let mut command = tools::command("curl", &home);
-            command.args(["-sS", "-f", "-T"]).arg(&source).arg(&url);
-            command
-        }),
-        before: Box::new(move || drop(fs::remove_file(&put))),
-        right: Box::new(move || {
-            same(&put_too, &content);
-            true
-        }),
-    }
+fn curl(field: &Field, durable: bool) -> Contestant {
+    let (base, name) = if durable { (&field.disk, "put-disk") } else { (&field.fast, "put") };
+    let (home, source, file) = (field.home.clone(), source(field), base.join("put/large"));
+    let put = Put { home, source, url: field.nginx.url(&format!("/{name}/large")), file, durable };
+    Contestant::new("curl", find("curl").map(|_| put))
 }
 
-/// Both rows.
+/// All rows.
 pub fn rows(field: &Field) -> Vec<Row> {
-    let served = serve(field);
-    let mut all = vec![sender("onward", field, &served, onward(field, &["--digest", "crc64"]))];
-    for digest in ["md5", "sha-256"] {
-        let flags: &'static [&'static str] =
-            if digest == "md5" { &["--digest", "md5"] } else { &["--digest", "sha-256"] };
-        all.push(sender(format!("onward, {digest} of the whole"), field, &served, onward(field, flags)));
-    }
-    all.extend(find("curl").map(|_| curl(field)));
-    let npm = node("tus-js-client").filter(|_| node("@tus/server").is_some());
-    let tus = npm.as_ref().map(|npm| tus_server(field, npm));
-    if let (Some(npm), Some(tus)) = (&npm, &tus) {
-        all.push(sender("tus-js-client", field, tus, tus_js(field, npm)));
-    }
-    if let (Some(server), Some(client)) = (python("copyparty", "copyparty"), python("copyparty", "u2c")) {
-        all.push(sender("u2c", field, &copyparty(field, server), u2c(field, client)));
-    }
-    let goals = vec![goal("curl", 1.3), goal("tus-js-client", 0.5), goal("u2c", 0.5)];
-    let title = "upload: onward to serve, curl to nginx, tus-js-client to @tus/server, u2c to copyparty";
-    let mut rows = vec![Row { title, contestants: all, goals, often: 1 }];
-    if let (Some(npm), Some(tus)) = (&npm, &tus) {
-        let contestants = vec![
-            sender("onward", field, tus, onward(field, &[])),
-            sender("tus-js-client", field, tus, tus_js(field, npm)),
-        ];
-        let goals = vec![goal("tus-js-client", 1.0)];
-        rows.push(Row { title: "upload by tus to @tus/server", contestants, goals, often: 1 });
-    }
-    rows
+    let (served, on_disk) = (serve(&field.home, &field.fast), serve(&field.home, &field.disk));
+    let to_serve = |receiver, digest: &'static [&'static str]| sender("onward", field, receiver, onward(field, digest));
+    let rival = |name, pair: Option<(Rc<Receiver>, Client)>| match pair {
+        Some((receiver, client)) => sender(name, field, &receiver, client),
+        None => absent(name),
+    };
+    let tus_row = match tus(field) {
+        Some((receiver, client)) => {
+            vec![
+                sender("onward", field, &receiver, onward(field, &[])),
+                sender("tus-js-client", field, &receiver, client),
+            ]
+        }
+        None => vec![absent("onward"), absent("tus-js-client")],
+    };
+    let everybody = vec![
+        to_serve(&served, &["--digest", "crc64"]),
+        curl(field, false),
+        rival("tus-js-client", tus(field)),
+        rival("u2c", copyparty(field)),
+    ];
+    let half = |name| goal(name, 0.5);
+    vec![
+        Row::new("upload to serve, CRC-64 of all", everybody, &[goal("curl", 1.3), half("tus-js-client"), half("u2c")]),
+        Row::new(
+            "upload to serve, MD5 of the whole",
+            vec![to_serve(&served, &["--digest", "md5"]), curl(field, false)],
+            &[],
+        ),
+        Row::new(
+            "upload to serve, SHA-256 of the whole",
+            vec![to_serve(&served, &["--digest", "sha-256"]), curl(field, false)],
+            &[],
+        ),
+        Row::new(
+            "upload to serve, its data on disk, durable",
+            vec![to_serve(&on_disk, &["--digest", "crc64"]), curl(field, true)],
+            &[],
+        ),
+        Row::new("upload by tus to @tus/server", tus_row, &[goal("tus-js-client", 1.0)]),
+    ]
 }
