@@ -1,5 +1,5 @@
 //! The small works that happen often: sets of bytes, claims, records, hashes, fields. For each the time, and the number
-//! of instructions where valgrind is installed: that number is the same on a noisy machine.
+//! of instructions where valgrind or perf can count them: that number is the same on a noisy machine.
 //!
 //! `cargo bench --bench micro` prints a table and writes it to `tests/bench/micro.md`, and how a commit of the record
 //! grows with the number of chunks to `tests/bench/commit.svg`. `ONWARD_BENCH_ROWS` runs only some,
@@ -55,19 +55,19 @@ fn works() -> Vec<Work> {
             });
         }),
         work("spans: 10,000 claims taken, advanced, released", "all of them", |times| repeat(times, claims)),
-        work("ledger: 10,000 chunks of 4 writes each", "all of them", |times| {
+        work("ledger: 1,000 chunks of 4 writes each", "all of them", |times| {
             repeat(times, || {
-                black_box(ledger(CHUNKS));
+                black_box(ledger(1000, 4));
             });
         }),
         work("record: what a commit writes at 10,000 chunks", "one commit", |times| {
-            let (ledger, mut record) = (ledger(CHUNKS), record(CHUNKS));
+            let (ledger, mut record) = (ledger(CHUNKS, 1), record(CHUNKS));
             repeat(times, || {
                 black_box(commit(&ledger, &mut record));
             });
         }),
         work("record: read again at 10,000 chunks", "one record", |times| {
-            let text = commit(&ledger(CHUNKS), &mut record(CHUNKS));
+            let text = commit(&ledger(CHUNKS, 1), &mut record(CHUNKS));
             repeat(times, || {
                 black_box(Record::from_toml(black_box(&text)).expect("it wrote it itself"));
             });
@@ -76,6 +76,12 @@ fn works() -> Vec<Work> {
             let chunk = chunk();
             repeat(times, || {
                 black_box(Crc::of(black_box(&chunk)));
+            });
+        }),
+        work("CRC-64/NVME of two pieces joined", "one join", |times| {
+            let (piece, next) = (Crc::of(&[7; 1024]), Crc::of(&[8; 400_000]));
+            repeat(times, || {
+                black_box(black_box(piece).then(black_box(next)));
             });
         }),
         work("SHA-256 of a chunk", "8 MiB", |times| hash(times, Algorithm::Sha256)),
@@ -141,14 +147,15 @@ fn claims() {
     assert!(black_box(spans).is_done());
 }
 
-/// A ledger of `chunks` chunks of 4 KiB, every second one there.
-fn ledger(chunks: u64) -> Ledger {
+/// A ledger of `chunks` chunks of 4 KiB, every second one there, written in so many pieces.
+fn ledger(chunks: u64, pieces: u64) -> Ledger {
     let mut ledger = Ledger::new(Layout::new(chunks * 4096, 4096));
-    let sum = Crc::of(&[7; 1024]);
+    let length = 4096 / pieces;
+    let sum = Crc::of(&vec![7; length as usize]);
     for chunk in hops().filter(|n| *n < chunks && n % 2 == 0) {
-        for piece in 0..4 {
-            let start = chunk * 4096 + piece * 1024;
-            ledger.add(ByteRange::new(start, start + 1024), sum);
+        for piece in 0..pieces {
+            let start = chunk * 4096 + piece * length;
+            ledger.add(ByteRange::new(start, start + length), sum);
         }
     }
     ledger.sync_begins();
@@ -197,17 +204,26 @@ fn time(run: fn(u32)) -> f64 {
     (best.saturating_sub(measure(0))).as_secs_f64() / f64::from(times)
 }
 
-/// Instructions for one time: what `times` more of them add. `None` without valgrind.
+/// Instructions for one time: what `times` more of them add. valgrind plays the same processor on every machine; without
+/// it the processor's own counter is asked. `None` where neither can be had.
 fn instructions(index: usize, times: u32) -> Option<u64> {
     let count = |times: u32| {
-        let mut command = Command::new("valgrind");
-        command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(std::env::current_exe().ok()?);
-        let said = command.env(ALONE, format!("{index} {times}")).output().ok()?;
-        let text = String::from_utf8_lossy(&said.stderr).into_owned();
-        let line = text.lines().find_map(|line| line.split("Collected : ").nth(1).map(str::to_string))?;
-        line.trim().parse::<u64>().ok()
+        let valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
+        let perf = ["perf", "stat", "-x,", "-e", "instructions:u"];
+        counted(&valgrind, index, times).or_else(|| counted(&perf, index, times))
     };
     Some(count(times + 1)?.checked_sub(count(1)?)? / u64::from(times))
+}
+
+/// What a counting program says of this one, doing a work so many times.
+fn counted(program: &[&str], index: usize, times: u32) -> Option<u64> {
+    let mut command = Command::new(program[0]);
+    command.args(&program[1..]).arg(std::env::current_exe().ok()?);
+    let said = command.env(ALONE, format!("{index} {times}")).output().ok()?;
+    let text = String::from_utf8_lossy(&said.stderr);
+    let valgrind = text.lines().find_map(|line| line.split("Collected : ").nth(1));
+    let perf = || text.lines().find(|line| line.contains("instructions"))?.split(',').next();
+    valgrind.or_else(perf)?.trim().parse().ok()
 }
 
 fn main() {
@@ -221,7 +237,7 @@ fn main() {
     }
     let only = std::env::var("ONWARD_BENCH_ROWS").ok();
     let mut table = String::from(
-        "# Small works\n\nWritten by `cargo bench --bench micro`. Instructions are counted by valgrind and do not depend on how busy the machine is.\n\n",
+        "# Small works\n\nWritten by `cargo bench --bench micro`. Instructions are counted by valgrind, else by the processor; they do not depend on how busy the machine is.\n\n",
     );
     let profile = if cfg!(debug_assertions) { "debug: these numbers mean nothing" } else { "release" };
     let _ = write!(table, "Build: {profile}.\n\n| work | of what | time | instructions |\n|---|---|---|---|\n");
@@ -232,7 +248,7 @@ fn main() {
         let seconds = time(work.run);
         // The start of a process varies a little: small works are done often enough not to notice.
         let times = (0.002 / seconds).clamp(1.0, 10_000.0) as u32;
-        let instructions = instructions(index, times).map_or("not known".into(), |n| n.to_string());
+        let instructions = instructions(index, times).map_or("not counted here".into(), |n| n.to_string());
         let _ = writeln!(table, "| {} | {} | {} | {instructions} |", work.name, work.unit, shown(seconds));
     }
     let _ = std::io::stdout().write_all(table.as_bytes());
@@ -245,7 +261,7 @@ fn main() {
 /// How long a commit takes with more and more chunks.
 fn commits() -> String {
     let points = [1, 3, 10, 30, 100, 300, 1000, 3000, CHUNKS].into_iter().map(|chunks| {
-        let (ledger, mut record) = (ledger(chunks), record(chunks));
+        let (ledger, mut record) = (ledger(chunks, 1), record(chunks));
         let best = (0..5).map(|_| {
             let started = Instant::now();
             (0..20).for_each(|_| drop(black_box(commit(&ledger, &mut record))));
