@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench peers` starts its own nginx, runs whichever of curl, wget, aria2c, axel, rclone, fast-down,
 //! tus-js-client and copyparty's u2c are installed (`.ci/servers` installs some), prints the table, and writes it to
-//! `tests/bench/peers.md`, with plots of how onward scales beside it. A number counts only on a quiet machine.
+//! `tests/bench/peers.md`, with plots of how onward scales beside it. A number counts only on a quiet machine. fast-down
+//! calls its program `fd`, as another tool does: it is looked for as `fast-down`, which may be a link.
 //!
 //! `cargo bench --bench peers -- --quick` does the same works at small sizes in a few minutes, to see that all of it
 //! runs; it writes to `target/tmp/` instead. Settings come from the environment (in parentheses: as it comes, quick):

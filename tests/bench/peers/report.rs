@@ -1,13 +1,12 @@
 //! The table of the bench: one line for each goal, and below it the numbers of all who took part.
 
+use super::Settings;
 use super::limits;
 use super::measure::Taken;
 use super::rows::{Goal, Row};
 use super::tools::{find, version};
 use super::world::tell;
-use super::{Settings, plot};
 use std::fmt::Write as _;
-use std::path::Path;
 use std::time::SystemTime;
 
 /// What each contestant took, or why it did not.

@@ -7,7 +7,7 @@ use super::report::Report;
 use super::rows::{Field, equal, forget};
 use super::{Settings, plot, tools};
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 

@@ -13,15 +13,10 @@ pub fn find(name: &str) -> Option<PathBuf> {
     let installed = std::fs::read_dir(servers::root()).into_iter().flatten();
     let installed = installed.filter_map(|entry| Some(entry.ok()?.path().join("bin")));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).chain(installed).map(|dir| dir.join(program(name))).find(|file| file.is_file())
+    std::env::split_paths(&path).chain(installed).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
-/// What a tool's program is called.
-fn program(tool: &str) -> &str {
-    if tool == "fast-down" { "fast" } else { tool }
-}
-
-/// The first line of what a tool says of its version.
+/// What a tool says of its version.
 pub fn version(tool: &str) -> String {
     let said = find(tool).and_then(|path| Command::new(path).arg("--version").output().ok());
     let said = said.map(|said| String::from_utf8_lossy(&said.stdout).into_owned()).unwrap_or_default();
@@ -44,7 +39,7 @@ pub fn fetch(tool: &str, home: &Path, url: &str, out: &Path, cacert: Option<&Pat
         "curl" => command.args(["-sS", "-o"]).arg(out),
         "wget" => command.args(["-q", "-O"]).arg(out),
         "axel" => command.args(["-q", "-n16", "-o"]).arg(out),
-        "fast-down" => command.args(["-f", "-t32", "-d"]).arg(dir).arg("-o").arg(name),
+        "fast-down" => command.args(["download", "-y", "-f", "-d"]).arg(dir).arg("-o").arg(name),
         "aria2c" => command
             .args(["-q", "-x16", "-s16", "-k1M", "--file-allocation=none", "--allow-overwrite=true", "-d"])
             .arg(dir)
