@@ -43,7 +43,7 @@ mod uploads;
 mod world;
 
 use measure::{Taken, median, take};
-use report::Report;
+use report::{NOT_INSTALLED, Report};
 use rows::{Field, Row, Work};
 use std::path::PathBuf;
 use world::{World, tell};
@@ -131,7 +131,7 @@ fn run(row: &Row, settings: &Settings, report: &mut Report) {
         for n in 0..row.contestants.len() {
             let n = (n + round) % row.contestants.len();
             let Ok(runs) = &mut taken[n] else { continue };
-            match row.contestants[n].work.as_ref().ok_or("not installed".to_string()).and_then(|work| once(&**work)) {
+            match row.contestants[n].work.as_ref().ok_or(NOT_INSTALLED.to_string()).and_then(|work| once(&**work)) {
                 Ok(_) if round == 0 => {}
                 Ok(run) => runs.push(run),
                 Err(why) => taken[n] = Err(why),

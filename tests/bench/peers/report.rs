@@ -12,6 +12,9 @@ use std::time::SystemTime;
 /// What each contestant took, or why it did not.
 pub type Results = Vec<(String, Result<Taken, String>)>;
 
+/// Why most do not take part.
+pub const NOT_INSTALLED: &str = "not installed";
+
 /// The table as it grows.
 pub struct Report {
     head: String,
@@ -51,7 +54,7 @@ impl Report {
             settings.times(true)
         );
         for tool in ["curl", "wget", "aria2c", "axel", "rclone", "fast-down"] {
-            let said = if find(tool).is_some() { version(tool) } else { "not installed".into() };
+            let said = if find(tool).is_some() { version(tool) } else { NOT_INSTALLED.into() };
             let _ = writeln!(head, "- {tool}: {said}");
         }
         tell(&head);
@@ -67,6 +70,7 @@ impl Report {
         results.extend(bound);
         let mine = match &results[..] {
             [(_, Ok(mine)), ..] => *mine,
+            [(_, Err(why)), ..] if why == NOT_INSTALLED => return self.not_run(row.title, why),
             [(_, Err(why)), ..] => return self.value(row.title, why, "", false, ""),
             [] => return,
         };

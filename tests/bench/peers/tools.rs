@@ -16,11 +16,11 @@ pub fn find(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).chain(installed).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
-/// What a tool says of its version.
+/// What a tool says of its version; not all do.
 pub fn version(tool: &str) -> String {
     let said = find(tool).and_then(|path| Command::new(path).arg("--version").output().ok());
     let said = said.map(|said| String::from_utf8_lossy(&said.stdout).into_owned()).unwrap_or_default();
-    said.lines().next().unwrap_or_default().split(" (").next().unwrap_or_default().to_string()
+    said.lines().next().unwrap_or("installed").split(" (").next().unwrap_or_default().to_string()
 }
 
 /// A command of `tool` with nothing of the developer's settings.
