@@ -259,10 +259,7 @@ impl Crc {
         match (self.len, next.len) {
             (0, _) => next,
             (_, 0) => self,
-            _ => Self {
-                sum: crc_fast::checksum_combine(CrcAlgorithm::Crc64Nvme, self.sum, next.sum, next.len),
-                len: self.len + next.len,
-            },
+            _ => Self { sum: product(power(next.len), self.sum) ^ next.sum, len: self.len + next.len },
         }
     }
 
@@ -270,6 +267,41 @@ impl Crc {
     pub fn digest(self) -> Digest {
         Digest { algorithm: Algorithm::Crc64Nvme, bytes: self.sum.to_be_bytes().to_vec() }
     }
+}
+
+/// The polynomial of CRC-64/NVME without its highest term, lowest coefficient first (NVM Express, NVM Command Set
+/// Specification, 64b CRC).
+const POLYNOMIAL: u64 = 0x9a6c_9329_ac4b_c9b5;
+
+/// `x` to the power of 8 times 2 to the power of the index, modulo the polynomial: what bytes of such a number do to the
+/// sum of what stands before them.
+static POWERS: [u64; 64] = {
+    let mut powers = [1 << 55; 64];
+    let mut at = 1;
+    while at < powers.len() {
+        powers[at] = product(powers[at - 1], powers[at - 1]);
+        at += 1;
+    }
+    powers
+};
+
+/// The product of two polynomials over GF(2) of degree 63 at most, lowest coefficient first, modulo [`POLYNOMIAL`].
+const fn product(a: u64, mut b: u64) -> u64 {
+    let (mut rest, mut sum) = (a, 0);
+    while rest != 0 {
+        if rest >> 63 == 1 {
+            sum ^= b;
+        }
+        rest <<= 1;
+        b = (b >> 1) ^ (POLYNOMIAL * (b & 1));
+    }
+    sum
+}
+
+/// `x` to the power of 8 times `bytes`. The library's own way to combine sums needs a hundred times as long.
+fn power(bytes: u64) -> u64 {
+    let set = (0..64).filter(|bit| bytes >> bit & 1 == 1);
+    set.fold(1 << 63, |power, bit| product(POWERS[bit], power))
 }
 
 /// A [`Crc`] being computed over consecutive bytes.
@@ -347,6 +379,14 @@ mod tests {
         assert_eq!(running.crc(), Crc::EMPTY);
         a.chunks(10).for_each(|piece| running.update(piece));
         assert_eq!(running.crc(), Crc::of(a));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn sums_combine_as_the_library_has_them(sum: u64, next: u64, len in 1u64..1 << 60) {
+            let library = crc_fast::checksum_combine(CrcAlgorithm::Crc64Nvme, sum, next, len);
+            proptest::prop_assert_eq!(Crc { sum, len: 1 }.then(Crc { sum: next, len }).sum, library);
+        }
     }
 
     #[test]

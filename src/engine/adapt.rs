@@ -6,7 +6,7 @@ use std::time::Duration;
 /// No transfer opens more than this by itself.
 pub const MOST: u32 = 16;
 /// A measurement shorter than this says nothing.
-const PROBE: Duration = Duration::from_millis(100);
+const PROBE: Duration = Duration::from_millis(20);
 /// How long a new number of connections is watched before it is found useless: they have to get up to speed.
 const SETTLE: Duration = Duration::from_millis(400);
 /// After a step that did not help, this long until the next try.

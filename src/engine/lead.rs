@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 /// How often the crew is looked at.
-const BEAT: Duration = Duration::from_millis(50);
+const BEAT: Duration = Duration::from_millis(25);
 /// Claims are of about this much work for one connection, in seconds.
 const CLAIM: f64 = 3.0;
 /// A connection that does not help may stay where less than this is left, in bytes: what is on its way to us is lost
