@@ -12,9 +12,9 @@ use std::time::Duration;
 pub fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Fault> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
+        .build_local(tokio::runtime::LocalOptions::default())
         .map_err(|e| Fault::new(Kind::Other, format!("cannot start: {e}")))?;
-    let outcome = tokio::task::LocalSet::new().block_on(&runtime, work);
+    let outcome = runtime.block_on(work);
     // A thread that still syncs or hashes must not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(100));
     Ok(outcome)

@@ -31,6 +31,8 @@ pub(super) type Direct = Client<Noted<Connector>, Outgoing>;
 
 /// A connection that is not used for so long is closed.
 const IDLE: Duration = Duration::from_secs(90);
+/// The largest read of an HTTP/1.1 connection, in bytes: more was no faster, and sixteen connections have as many.
+const BUFFER: usize = 256 << 10;
 /// How often a silent connection is asked by TCP whether it is still there, and how often in vain.
 const KEEPALIVE: (Duration, u32) = (Duration::from_secs(15), 3);
 /// How long the system tries to get sent bytes acknowledged.
@@ -58,6 +60,7 @@ pub(super) fn client(options: &Options, tls: Option<ClientConfig>) -> Direct {
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
+        .http1_max_buf_size(BUFFER)
         .build(Noting.layer(connector))
 }
 
