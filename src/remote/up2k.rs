@@ -5,6 +5,18 @@
 //! An unfinished file has its name already, and beside it stands `NAME.PARTIAL` (or `.NAME.PARTIAL`): only that tells
 //! it from a finished one, because what has arrived of it is shown to whoever asks.
 //!
+//! A chunk counts whole or not at all, and how long it is the file's length says: on a slow line one of them may take
+//! minutes, and a broken connection costs what has gone out of it; fewer are under way at once, that is all that can be
+//! done. The server does take a chunk in pieces (`X-Up2k-Subc: OFFSET`, `handle_post_binary` in its `httpcli.py`, seen
+//! in 1.20.26), but those are for proxies that take no large requests, and nothing to go on with:
+//!
+//! - Where the next piece begins is written down before this one is read, the chunk's digest while it is. After a
+//!   piece that was cut neither its own beginning is taken nor the byte up to which it came: 400, and the chunk begins
+//!   at 0. The beginning of the next one is taken, and then the digest is wrong.
+//! - The digest is of what came in, not of what is on the disk, and is kept by the chunk's name only. A piece is
+//!   damaged on its way to one file, and the same piece of another file follows: the first one passes, damaged.
+//! - Of a chunk that is in the file twice, the copy is made from the last piece's offset on: other bytes, no error.
+//!
 //! Two things about that server (1.20) are worth knowing. Killed, it may have forgotten the file, and then keeps the
 //! half one and gives its name to nobody: it is told to replace that. And it keeps files open for a while, by name:
 //! what is sent under the name of an upload just forgotten can go to the file that was removed, and is then announced

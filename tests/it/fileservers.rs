@@ -1,6 +1,7 @@
 //! Uploads to file servers that others wrote: right content whatever the size, killed in the middle and resumed, a
 //! taken name, a changed source, an upload given up. What each costs is printed.
 
+use crate::faults::Proxy;
 use crate::nginx::Nginx;
 use crate::servers::{Server, python, system};
 use crate::world::{Content, Ended, Onward, World, long, same, skip, tell};
@@ -352,6 +353,34 @@ fn copyparty_is_killed_and_started_anew() {
     ended.exits(0);
     same(&root.join("f"), &content);
     tell(&format!("up2k: the server was killed; {} bytes sent of {SIZE}", moved(&ended)));
+}
+
+/// On a line on which one chunk takes as long as may be lost, no more of them are under way, whatever was asked for: a
+/// connection that breaks costs what had gone out of one, a kill no more than that.
+#[test]
+fn copyparty_on_a_slow_line() {
+    let world = World::new();
+    let Some(program) = python("copyparty", "copyparty") else { return };
+    let (root, log) = (open_folder(&world, "copyparty"), world.beside("copyparty.log"));
+    let server = Server::start(&log, |address| party(&program, &world, &root, address));
+    let proxy = Proxy::before(server.address());
+    let content = Content::random(43, 3 * MIB);
+    content.write_to(&world.path("big.bin"));
+    let slow = ["--limit-rate", "190K", "--connections", "4"];
+    let mut run = upload(&world, &proxy.url("/f"), &slow).start();
+    run.wait_for_progress(MIB + MIB / 2);
+    proxy.cut_now();
+    run.wait_for("retry");
+    run.wait_for_progress(2 * MIB + MIB / 2);
+    run.kill();
+    let ended = upload(&world, &proxy.url("/f"), &[]).run();
+    ended.exits(0);
+    same(&root.join("f"), &content);
+    world.holds_only(&["big.bin"]);
+    // Heads, what was asked, and what lay in buffers are in it too.
+    let over = proxy.up().saturating_sub(content.len());
+    tell(&format!("up2k, cut and killed on a slow line: {over} bytes over {}", content.len()));
+    assert!(over <= MIB + MIB / 2, "{over} bytes were sent again\n{}", ended.story());
 }
 
 #[test]

@@ -161,12 +161,14 @@ impl Connections {
         }
     }
 
-    /// The same where a part has `part` bytes and counts whole or not at all, and at most `limit` bytes a second are
-    /// wanted: no more of them than would be lost together.
-    pub fn bounded(mut self, part: Option<u64>, limit: Option<u64>) -> Self {
+    /// The same where a part has `part` bytes and counts whole or not at all, at most `limit` bytes a second are wanted
+    /// and `rate` are to be expected at first: no more of them than would be lost together.
+    pub fn bounded(mut self, part: Option<u64>, limit: Option<u64>, rate: Option<u64>) -> Self {
         self.whole = part;
-        self.most = self.most.min(limit.map_or(usize::MAX, |limit| self.within(limit as f64)));
-        self.now = self.now.min(self.most);
+        let within = |rate: Option<u64>| rate.map_or(usize::MAX, |rate| self.within(rate as f64));
+        let (most, now) = (within(limit), within(rate));
+        self.most = self.most.min(most);
+        self.now = self.now.min(self.most).min(now);
         self
     }
 
@@ -185,11 +187,20 @@ impl Connections {
         self.bytes += bytes;
         self.pieces += 1;
         let time = now.saturating_duration_since(self.epoch);
-        if self.fixed || time < EPOCH || self.pieces < EPOCH_PIECES {
+        if time < EPOCH || self.pieces < EPOCH_PIECES {
             return;
         }
         let rate = self.bytes as f64 / time.as_secs_f64();
         (self.epoch, self.bytes, self.pieces) = (now, 0, 0);
+        match self.fixed {
+            true => self.now = self.most,
+            false => self.weigh(rate, now, limit),
+        }
+        self.now = self.now.min(self.within(rate));
+    }
+
+    /// The total was `rate` bytes a second with as many as now: whether more or fewer are better.
+    fn weigh(&mut self, rate: f64, now: Instant, limit: Option<u64>) {
         let sated = limit.is_some_and(|limit| rate > 0.85 * limit as f64);
         match self.settled {
             Some(since) if now.saturating_duration_since(since) < SETTLED_FOR => {}
@@ -207,7 +218,6 @@ impl Connections {
                 self.settled = Some(now);
             }
         }
-        self.now = self.now.min(self.within(rate));
     }
 
     fn climb(&mut self, now: Instant, sated: bool) {
@@ -228,6 +238,9 @@ impl Connections {
         self.now = (self.now / 2).max(1);
         self.before = self.now;
         self.settled = Some(now);
+        if self.fixed {
+            self.most = self.now;
+        }
     }
 }
 
@@ -452,20 +465,38 @@ mod tests {
     #[test]
     fn whole_parts_under_way_together_take_no_ten_seconds() {
         let (start, mib) = (Instant::now(), MIB as f64);
-        let most = |asked, part, limit| Connections::new(asked, &terms(), start).bounded(part, limit).now();
-        assert_eq!(most(Some(8), Some(MIB), None), 8);
-        assert_eq!(most(Some(8), Some(MIB), Some(MIB / 4)), 2, "two of them take eight seconds");
-        assert_eq!(most(Some(8), Some(MIB), Some(1)), 1);
-        assert_eq!(most(Some(8), None, Some(1)), 8, "where a front part counts the number is free");
+        let most = |part, limit, rate| Connections::new(Some(8), &terms(), start).bounded(part, limit, rate).now();
+        assert_eq!(most(Some(MIB), None, None), 8);
+        for rate in [MIB / 4, 1] {
+            let two_or_one = if rate > 1 { 2 } else { 1 };
+            assert_eq!(most(Some(MIB), Some(rate), None), two_or_one, "two of them take eight seconds");
+            assert_eq!(most(Some(MIB), None, Some(rate)), two_or_one, "a host that is known to be slow");
+        }
+        assert_eq!(most(None, Some(1), Some(1)), 8, "where a front part counts the number is free");
         // Every further connection would bring more, and have more at stake.
         let slow = |part| {
-            let mut connections = Connections::new(None, &terms(), start).bounded(part, None);
+            let mut connections = Connections::new(None, &terms(), start).bounded(part, None, None);
             settle(&mut connections, start, |n| n.min(4) as f64 * 0.1 * mib, None);
             connections.now()
         };
         assert!(slow(None) >= 4);
         assert_eq!(slow(Some(MIB)), 1);
         assert!(slow(Some(MIB / 8)) >= 4);
+    }
+
+    /// A number that was asked for is no reason to have minutes of work at stake: it is had where the line allows it.
+    #[test]
+    fn a_told_number_of_whole_parts_follows_the_measured_rate() {
+        let (start, mib) = (Instant::now(), MIB as f64);
+        let mut told = Connections::new(Some(8), &terms(), start).bounded(Some(MIB), None, None);
+        let slow = start + Duration::from_secs(2000);
+        settle(&mut told, start, |_| 0.1 * mib, None);
+        assert_eq!(told.now(), 1);
+        settle(&mut told, slow, |_| 4.0 * mib, None);
+        assert_eq!(told.now(), 8);
+        told.refused(slow);
+        settle(&mut told, slow + Duration::from_secs(50), |_| 4.0 * mib, None);
+        assert_eq!(told.now(), 4, "the server has said no to more");
     }
 
     #[test]

@@ -190,14 +190,18 @@ impl Upload<'_> {
 
     fn sky(&self) -> Sky {
         let now = Instant::now();
+        let (limit, rate) = (self.ground.pace.rate(), super::begin::known_rate(self.job, self.ground));
         Sky {
             tasks: JoinSet::new(),
             flights: BTreeMap::new(),
             flow: Arc::new(Flow::default()),
             counted: 0,
             next: 0,
-            connections: Connections::new(self.job.connections, &self.terms, now)
-                .bounded(self.whole_part(), self.ground.pace.rate()),
+            connections: Connections::new(self.job.connections, &self.terms, now).bounded(
+                self.whole_part(),
+                limit,
+                rate,
+            ),
             queue: Queue::new(self.ledger.layout(), &self.terms, self.remote.habits()),
             pause: None,
             outlook: Outlook::default(),
