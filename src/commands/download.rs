@@ -73,7 +73,8 @@ async fn all(mut settings: config::Download, observer: Arc<dyn Observer>, stop: 
         let turn = turns.clone().acquire_owned().await.ok();
         let (settings, net, tools) = (settings.clone(), net.clone(), tools.clone());
         let (deadline, observer) = (deadline.clone(), observer.clone());
-        transfers.spawn_local(async move {
+        // On the heap from the start: a task is moved several times before it runs, and this one is large.
+        transfers.spawn_local(Box::pin(async move {
             let file = settings.first + index as FileId;
             let fetch = &settings.files[index];
             let event = match one(&settings, fetch, (file, turn), net, &tools).await {
@@ -83,7 +84,7 @@ async fn all(mut settings: config::Download, observer: Arc<dyn Observer>, stop: 
                 Err(fault) => Event::Failed(deadline.name(fault)),
             };
             observer.on(file, &event);
-        });
+        }));
     }
     while !transfers.is_empty() {
         ended(transfers.join_next().await)?;

@@ -34,6 +34,8 @@ pub struct Writer {
     start: u64,
     at: u64,
     end: u64,
+    /// Whether these are all bytes of the file.
+    whole: bool,
 }
 
 impl Writer {
@@ -42,8 +44,9 @@ impl Writer {
         let layout = state.claim(range)?;
         let run = Arc::new(Mutex::new(OpenRun { start: range.start, crc: RunningCrc::default() }));
         state.open.push(run.clone());
+        let whole = range.start == 0 && state.record.length == Some(range.end);
         drop(state);
-        Some(Self { shared: shared.clone(), run, layout, start: range.start, at: range.start, end: range.end })
+        Some(Self { shared: shared.clone(), run, layout, start: range.start, at: range.start, end: range.end, whole })
     }
 
     /// Where the next byte goes.
@@ -60,7 +63,7 @@ impl Writer {
     pub fn shrink(&mut self, end: u64) {
         let end = end.clamp(self.at, self.end);
         self.shared.lock().claimed.forget(ByteRange::new(end, self.end));
-        self.end = end;
+        (self.end, self.whole) = (end, false);
     }
 
     /// Writes the next bytes. They count when this returns.
@@ -78,7 +81,10 @@ impl Writer {
             }
             rest = later;
         }
-        self.shared.touched();
+        // A file that is complete is about to be published; until then its recorder, if it has one, knows of it.
+        if !self.whole || self.at < self.end {
+            self.shared.touched();
+        }
         Ok(())
     }
 

@@ -72,6 +72,10 @@ pub fn read_wanted(value: &str) -> Vec<Algorithm> {
 /// not believed in either sense.
 pub fn offered(headers: &HeaderMap, whole_body: bool) -> Offers {
     let mut offers = Offers::default();
+    // Most replies say nothing of the kind, which is seen sooner than that each of twenty fields is missing.
+    if !headers.keys().any(|name| WORDS.iter().any(|word| name.as_str().contains(word))) {
+        return offers;
+    }
     let mut whole = |field, digests: Vec<Digest>| {
         offers.whole.extend(digests.into_iter().map(|digest| Offer { digest, field }));
     };
@@ -100,6 +104,9 @@ pub fn offered(headers: &HeaderMap, whole_body: bool) -> Offers {
     settle(&mut offers.body);
     offers
 }
+
+/// One of these is part of every name of a field with a digest.
+const WORDS: [&str; 4] = ["digest", "hash", "md5", "checksum"];
 
 /// Fields with one digest in hexadecimal: artifact repositories and container registries.
 const HEX_FIELDS: [(&str, Algorithm); 5] = [
