@@ -10,15 +10,12 @@ use crate::fault::Fault;
 use crate::record::{IfExists, Publishing, Stamp};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SendError, Sender, channel};
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Longer files end by themselves, in bytes: others would have to wait for their sync.
 const SMALL: u64 = 1 << 20;
-/// So many end together at most: the first of them waits for the last.
-const GROUP: usize = 64;
 /// A disk that takes longer over one sync is asked about many at a time.
 const SLOW: Duration = Duration::from_micros(500);
 /// About so many then.
@@ -34,12 +31,15 @@ pub(super) struct Ending {
 /// Whoever waits for the end.
 type Waiter = oneshot::Sender<Result<Stamp, Fault>>;
 
-static SMALL_ONES: LazyLock<Sender<(Ending, Waiter)>> = LazyLock::new(|| {
-    let (files, coming) = channel();
-    // Without a thread each file ends by itself.
-    let _ = std::thread::Builder::new().name("publisher".into()).spawn(move || attend(&coming));
-    files
-});
+/// The group that is gathering.
+static GATHERING: Mutex<Vec<(Ending, Waiter)>> = Mutex::new(Vec::new());
+
+/// Held by the group that is with the disk: the next one grows meanwhile.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+fn gathering() -> MutexGuard<'static, Vec<(Ending, Waiter)>> {
+    GATHERING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Publishes a file; what it was is told once that survives a power cut.
 pub(super) async fn publish(ending: Ending) -> Result<Stamp, Fault> {
@@ -47,35 +47,56 @@ pub(super) async fn publish(ending: Ending) -> Result<Stamp, Fault> {
         return blocking(move || ending.alone()).await;
     }
     let (tell, told) = oneshot::channel();
-    match SMALL_ONES.send((ending, tell)) {
-        Ok(()) => told.await.unwrap_or_else(|_| Err(Fault::new(FaultKind::Other, "a disk thread ended early"))),
-        Err(SendError((ending, _))) => blocking(move || ending.alone()).await,
+    let is_first = {
+        let mut group = gathering();
+        group.push((ending, tell));
+        group.len() == 1
+    };
+    if is_first {
+        tokio::spawn(lead());
+    }
+    told.await.unwrap_or_else(|_| Err(Fault::new(FaultKind::Other, "a disk thread ended early")))
+}
+
+/// Leads the group that is gathering to its end. A task of its own: whoever was first in it may go away.
+async fn lead() {
+    let turn;
+    let (endings, waiters): (Vec<Ending>, Vec<Waiter>) = {
+        let _whole = Dissolve;
+        // All whose last bytes came with the same look at the sockets, or while another group is with the disk.
+        tokio::task::yield_now().await;
+        turn = TURN.lock().await;
+        std::mem::take(&mut *gathering()).into_iter().unzip()
+    };
+    let ended = tokio::task::spawn_blocking(move || together(&endings)).await;
+    drop(turn);
+    for (waiter, outcome) in waiters.into_iter().zip(ended.into_iter().flatten()) {
+        drop(waiter.send(outcome));
     }
 }
 
-fn attend(coming: &Receiver<(Ending, Waiter)>) {
-    while let Ok(first) = coming.recv() {
-        together(std::iter::once(first).chain(coming.try_iter()).take(GROUP).collect());
+/// A group that loses its leader is none: the next file is the first of another.
+struct Dissolve;
+
+impl Drop for Dissolve {
+    fn drop(&mut self) {
+        gathering().clear();
     }
 }
 
-fn together(endings: Vec<(Ending, Waiter)>) {
-    let (endings, waiters): (Vec<Ending>, Vec<Waiter>) = endings.into_iter().unzip();
-    let mut named = Vec::new();
-    for ((ending, saved), waiter) in endings.iter().zip(save(&endings)).zip(waiters) {
-        match saved.and_then(|()| ending.give_name()) {
-            Ok(()) => named.push((ending, waiter)),
-            Err(fault) => drop(waiter.send(Err(fault))),
-        }
-    }
+fn together(endings: &[Ending]) -> Vec<Result<Stamp, Fault>> {
+    let name = |(ending, saved): (&Ending, Result<(), Fault>)| saved.and_then(|()| ending.give_name());
+    let named: Vec<Result<(), Fault>> = endings.iter().zip(save(endings)).map(name).collect();
     let mut folders: HashMap<(u64, u64), Result<(), Fault>> = HashMap::new();
-    for (ending, waiter) in named {
-        let synced = match ending.into.folder() {
-            Ok(folder) => folders.entry(folder).or_insert_with(|| ending.into.sync_folder()).clone(),
-            Err(_) => ending.into.sync_folder(),
-        };
-        drop(waiter.send(synced.and_then(|()| ending.clear())));
-    }
+    let mut end = |(ending, named): (&Ending, Result<(), Fault>)| {
+        named?;
+        match ending.into.folder() {
+            Ok(folder) => folders.entry(folder).or_insert_with(|| ending.into.sync_folder()).clone()?,
+            Err(_) => ending.into.sync_folder()?,
+        }
+        ending.clear()
+    };
+    endings.iter().zip(named).map(&mut end).collect()
 }
 
 /// Makes the data of all of them safe; what came of it, in their order.
