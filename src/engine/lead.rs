@@ -20,6 +20,8 @@ use tokio::task::JoinSet;
 
 /// How often the crew is looked at.
 const BEAT: Duration = Duration::from_millis(25);
+/// Mirrors get this long to show that they have the same content, before connections to those that have are added.
+const PROVING: Duration = Duration::from_millis(500);
 /// Claims are of about this much work for one connection, in seconds.
 const CLAIM: f64 = 3.0;
 /// A connection that does not help may stay where less than this is left, in bytes: what is on its way to us is lost
@@ -160,6 +162,10 @@ impl Lead<'_> {
 
     /// Finds out how many connections help. Those that were tried and do not end: on a fast line each one costs.
     fn adapt(&self, crew: &Crew, course: &mut Course, sample: Sample, hands: usize) {
+        let unproven = |seat: usize| !course.seats[seat].gone && !crew.suppliers[seat].is_proven();
+        if sample.now < PROVING && (0..course.seats.len()).any(unproven) {
+            return;
+        }
         let before = course.adapt.wanted();
         course.adapt.look(sample);
         let surplus = hands.saturating_sub(course.wanted(self.connections.is_some()));

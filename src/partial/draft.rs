@@ -69,6 +69,11 @@ impl Draft {
         }
     }
 
+    /// The sum of what was written.
+    pub fn sum(&self) -> Crc {
+        self.runs.iter().map(|(_, crc)| *crc).chain([self.running.crc()]).fold(Crc::EMPTY, Crc::then)
+    }
+
     /// From now on what was written counts.
     pub fn accept(mut self) {
         self.end_run(self.at);

@@ -3,7 +3,7 @@
 
 use crate::byteset::ByteSet;
 use crate::chunk::ByteRange;
-use crate::digest::{Digest, Hasher};
+use crate::digest::{Algorithm, Crc, Digest, Hasher};
 use crate::disk;
 use crate::fault::Fault;
 use crate::partial::{Draft, PartialFile};
@@ -66,14 +66,18 @@ pub struct Piece {
     draft: Option<Draft>,
     written: Vec<Draft>,
     hashers: Vec<(Digest, Hasher)>,
+    /// What the sum of all bytes must be, where all of them are written: then it is known without hashing them again.
+    sums: Vec<Digest>,
 }
 
 impl Piece {
     /// A piece of the file on `ground`, to be held to `digests`.
     pub fn new(ground: Ground, range: ByteRange, digests: &[Digest]) -> Self {
-        let hashers = digests.iter().map(|digest| (digest.clone(), Hasher::new(digest.algorithm))).collect();
         let held = ground.held(range);
-        Self { ground, range, at: range.start, held, draft: None, written: Vec::new(), hashers }
+        let is_sum = |digest: &Digest| digest.algorithm == Algorithm::Crc64Nvme && held.is_empty();
+        let (sums, others): (Vec<Digest>, Vec<Digest>) = digests.iter().cloned().partition(is_sum);
+        let hashers = others.into_iter().map(|digest| (digest.clone(), Hasher::new(digest.algorithm))).collect();
+        Self { ground, range, at: range.start, held, draft: None, written: Vec::new(), hashers, sums }
     }
 
     /// Takes the next bytes.
@@ -165,6 +169,10 @@ impl Piece {
             }
         }
         self.written.extend(self.draft.take());
+        let sum = self.written.iter().map(Draft::sum).fold(Crc::EMPTY, Crc::then).digest();
+        if let Some(told) = self.sums.iter().find(|told| **told != sum) {
+            return Err(Refused::Mismatch(told.clone()));
+        }
         let new = !self.written.is_empty();
         self.written.drain(..).for_each(Draft::accept);
         Ok(new)

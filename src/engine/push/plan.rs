@@ -245,7 +245,7 @@ impl Connections {
 }
 
 /// What is left to send, and in which pieces.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Queue {
     layout: Layout,
     order: Order,

@@ -17,15 +17,16 @@ use crate::engine::retry::Pause;
 use crate::event::Event;
 use crate::fault::{Fault, Kind};
 use crate::net::Gauge;
-use crate::record::Piece;
+use crate::record::{Piece, Stamp};
 use crate::remote::{Part, Put, Repeat};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// How often the loop looks around when nothing happens.
 const BEAT: Duration = Duration::from_millis(100);
@@ -102,8 +103,17 @@ struct Flight {
     since: Instant,
 }
 
+/// The sum of the piece that is probably next, read while the one before it goes out.
+struct Ahead {
+    range: ByteRange,
+    /// The version of the source it is read from.
+    stamp: Stamp,
+    sum: JoinHandle<io::Result<Crc>>,
+}
+
 /// All that is under way, and what was learned about the line.
 struct Sky {
+    ahead: Option<Ahead>,
     tasks: JoinSet<(u64, Result<Put, Fault>)>,
     flights: BTreeMap<u64, Flight>,
     flow: Arc<Flow>,
@@ -192,6 +202,7 @@ impl Upload<'_> {
         let now = Instant::now();
         let (limit, rate) = (self.ground.pace.rate(), super::begin::known_rate(self.job, self.ground));
         Sky {
+            ahead: None,
             tasks: JoinSet::new(),
             flights: BTreeMap::new(),
             flow: Arc::new(Flow::default()),
@@ -228,18 +239,37 @@ impl Upload<'_> {
                 // The loop sees to it.
                 break;
             }
-            let crc = self.sum(range).await?;
+            let crc = self.sum(sky, range).await?;
             if self.mark(Piece { range, sum: crc.sum }) {
                 self.save_now(keeper).await?;
                 disk::point("part-marked");
             }
             self.send_piece(sky, range, crc);
+            self.look_ahead(sky);
         }
         Ok(())
     }
 
+    /// Has the sum read of the piece that comes next if all goes well.
+    fn look_ahead(&self, sky: &mut Sky) {
+        let mut held = self.ledger.held().clone();
+        sky.flights.values().for_each(|flight| held.insert(flight.range));
+        let next = sky.queue.clone().next(&held, &BTreeSet::new(), self.pieces.size());
+        if let Some(range) = next.filter(|range| range.len() <= LONG_PIECE) {
+            let source = self.source.clone();
+            let sum = tokio::task::spawn_blocking(move || source.sum(range));
+            sky.ahead = Some(Ahead { range, stamp: self.source.stamp().clone(), sum });
+        }
+    }
+
     /// The sum of a piece. One that takes its time is read beside this thread.
-    async fn sum(&mut self, range: ByteRange) -> Result<Crc, Fault> {
+    async fn sum(&mut self, sky: &mut Sky, range: ByteRange) -> Result<Crc, Fault> {
+        let ahead = sky.ahead.take().filter(|ahead| ahead.range == range && ahead.stamp == *self.source.stamp());
+        if let Some(ahead) = ahead
+            && let Ok(sum) = ahead.sum.await
+        {
+            return sum.map_err(|e| self.source.fault(&e));
+        }
         if range.len() <= LONG_PIECE {
             return self.source.sum(range).map_err(|e| self.source.fault(&e));
         }
