@@ -10,8 +10,9 @@ use crate::fault::Fault;
 use crate::record::{IfExists, Publishing, Stamp};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 
 /// Longer files end by themselves, in bytes: others would have to wait for their sync.
@@ -31,13 +32,15 @@ pub(super) struct Ending {
 /// Whoever waits for the end.
 type Waiter = oneshot::Sender<Result<Stamp, Fault>>;
 
-/// The group that is gathering.
-static GATHERING: Mutex<Vec<(Ending, Waiter)>> = Mutex::new(Vec::new());
+/// The groups that are gathering, by the runtime that they gather on: one goes with its runtime.
+static GATHERING: LazyLock<Mutex<Groups>> = LazyLock::new(Mutex::default);
+
+type Groups = HashMap<runtime::Id, Vec<(Ending, Waiter)>>;
 
 /// Held by the group that is with the disk: the next one grows meanwhile.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-fn gathering() -> MutexGuard<'static, Vec<(Ending, Waiter)>> {
+fn gathering() -> MutexGuard<'static, Groups> {
     GATHERING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -47,27 +50,25 @@ pub(super) async fn publish(ending: Ending) -> Result<Stamp, Fault> {
         return blocking(move || ending.alone()).await;
     }
     let (tell, told) = oneshot::channel();
+    let runtime = Handle::current().id();
     let is_first = {
-        let mut group = gathering();
+        let mut groups = gathering();
+        let group = groups.entry(runtime).or_default();
         group.push((ending, tell));
         group.len() == 1
     };
     if is_first {
-        tokio::spawn(lead());
+        tokio::spawn(lead(Group(runtime)));
     }
     told.await.unwrap_or_else(|_| Err(Fault::new(FaultKind::Other, "a disk thread ended early")))
 }
 
 /// Leads the group that is gathering to its end. A task of its own: whoever was first in it may go away.
-async fn lead() {
-    let turn;
-    let (endings, waiters): (Vec<Ending>, Vec<Waiter>) = {
-        let _whole = Dissolve;
-        // All whose last bytes came with the same look at the sockets, or while another group is with the disk.
-        tokio::task::yield_now().await;
-        turn = TURN.lock().await;
-        std::mem::take(&mut *gathering()).into_iter().unzip()
-    };
+async fn lead(group: Group) {
+    // All whose last bytes came with the same look at the sockets, or while another group is with the disk.
+    tokio::task::yield_now().await;
+    let turn = TURN.lock().await;
+    let (endings, waiters): (Vec<Ending>, Vec<Waiter>) = group.take().into_iter().unzip();
     let ended = tokio::task::spawn_blocking(move || together(&endings)).await;
     drop(turn);
     for (waiter, outcome) in waiters.into_iter().zip(ended.into_iter().flatten()) {
@@ -75,12 +76,21 @@ async fn lead() {
     }
 }
 
-/// A group that loses its leader is none: the next file is the first of another.
-struct Dissolve;
+/// A group that gathers, by its runtime. Without its leader it is none: the next file is the first of another.
+struct Group(runtime::Id);
 
-impl Drop for Dissolve {
+impl Group {
+    fn take(self) -> Vec<(Ending, Waiter)> {
+        let gathered = gathering().remove(&self.0).unwrap_or_default();
+        // The next one may be gathering by now, with a leader of its own.
+        std::mem::forget(self);
+        gathered
+    }
+}
+
+impl Drop for Group {
     fn drop(&mut self) {
-        gathering().clear();
+        gathering().remove(&self.0);
     }
 }
 

@@ -143,6 +143,53 @@ async fn a_taken_name_is_not_replaced_and_the_bytes_stay() {
     assert_eq!(std::fs::read(folder.target()).unwrap(), content());
 }
 
+/// Small files end in groups: what is wrong with one of them is not the others' affair.
+#[tokio::test]
+async fn of_files_that_end_together_each_ends_in_its_own_way() {
+    let folder = Folder::new();
+    let target = |name: &str| folder.0.path().join(name);
+    std::fs::write(target("2"), "another's").unwrap();
+    let begin = |name: &str| {
+        let file = Slot::take(Place::beside(&target(name))).unwrap().begin(record()).unwrap();
+        write(&file, 0, if name == "3" { LEN - 1 } else { LEN });
+        let into = Spot::at(&target(name)).unwrap();
+        tokio::spawn(file.finish(into, IfExists::Fail))
+    };
+    let ends: Vec<_> = (0..5).map(|n| begin(&n.to_string())).collect();
+    for (n, end) in ends.into_iter().enumerate() {
+        let outcome = end.await.unwrap();
+        assert_eq!(outcome.is_ok(), n != 2 && n != 3, "{n}: {outcome:?}");
+    }
+    for name in ["0", "1", "4"] {
+        assert_eq!(std::fs::read(target(name)).unwrap(), content());
+    }
+    assert_eq!(std::fs::read(target("2")).unwrap(), b"another's");
+    assert_eq!(std::fs::read(target("2.partial")).unwrap(), content(), "all bytes are kept");
+    assert!(!target("3").exists(), "it is not complete");
+    // A group whose leader goes away with its runtime leaves nobody behind who waits for it.
+    let lost = |name: &'static str| {
+        let file = Slot::take(Place::beside(&target(name))).unwrap().begin(record()).unwrap();
+        write(&file, 0, LEN);
+        (file, Spot::at(&target(name)).unwrap())
+    };
+    let (file, into) = lost("5");
+    std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                _ = file.finish(into, IfExists::Fail) => panic!("it was not waited for"),
+                () = std::future::ready(()) => {}
+            }
+        });
+    })
+    .join()
+    .unwrap();
+    let (file, into) = lost("6");
+    file.finish(into, IfExists::Fail).await.unwrap();
+    assert_eq!(std::fs::read(target("6")).unwrap(), content());
+}
+
 #[tokio::test]
 async fn a_saved_hash_state_goes_on_in_the_next_run() {
     let folder = Folder::new();

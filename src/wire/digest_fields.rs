@@ -73,7 +73,7 @@ pub fn read_wanted(value: &str) -> Vec<Algorithm> {
 pub fn offered(headers: &HeaderMap, whole_body: bool) -> Offers {
     let mut offers = Offers::default();
     // Most replies say nothing of the kind, which is seen sooner than that each of twenty fields is missing.
-    if !headers.keys().any(|name| WORDS.iter().any(|word| name.as_str().contains(word))) {
+    if !headers.keys().any(|name| may_be_one(name.as_str())) {
         return offers;
     }
     let mut whole = |field, digests: Vec<Digest>| {
@@ -105,8 +105,11 @@ pub fn offered(headers: &HeaderMap, whole_body: bool) -> Offers {
     offers
 }
 
-/// One of these is part of every name of a field with a digest.
-const WORDS: [&str; 4] = ["digest", "hash", "md5", "checksum"];
+/// Whether a field's name is like those of fields with a digest.
+fn may_be_one(name: &str) -> bool {
+    ["digest", "hash", "md5"].iter().any(|end| name.ends_with(end))
+        || ["x-checksum", "x-amz-checksum"].iter().any(|start| name.starts_with(start))
+}
 
 /// Fields with one digest in hexadecimal: artifact repositories and container registries.
 const HEX_FIELDS: [(&str, Algorithm); 5] = [
@@ -279,6 +282,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn no_field_is_passed_over() {
+        let fields = HEX_FIELDS.iter().map(|(field, _)| *field).chain(AMAZON_FIELDS.iter().map(|(field, _)| *field));
+        for field in fields.chain(["repr-digest", "digest", "content-digest", "x-goog-hash", "content-md5"]) {
+            assert!(may_be_one(field), "{field}");
+        }
+        assert!(may_be_one("x-ms-blob-content-md5") && !may_be_one("content-type"));
+    }
+
     proptest! {
         #[test]
         fn what_is_printed_is_read_back(picks in proptest::collection::vec((0usize..Algorithm::ALL.len(), any::<u8>()), 0..5)) {
@@ -291,7 +303,8 @@ mod tests {
             prop_assert_eq!(read(&print(&digests)), Some(digests));
         }
 
-        #[test]
+
+    #[test]
         fn any_text_is_read_or_refused(value in "[ -~]{0,60}", near in "((sha-256|md5|crc32c|=|:|,|;|[A-Za-z0-9+/]{4}|==)){0,12}") {
             for text in [&value, &near] {
                 let _ = (read(text), read_wanted(text), legacy(text));
