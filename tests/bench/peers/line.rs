@@ -7,7 +7,7 @@ use super::Settings;
 use super::measure::behind;
 use super::report::Report;
 use super::rows::{Contestant, Fetch, Field, Row, Work, fetchers, goal};
-use super::tools::done;
+use super::tools::{compiled, done};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -68,9 +68,7 @@ struct Line {
 impl Line {
     fn new(field: &Field) -> Result<Self, String> {
         let me = std::process::id();
-        let program = field.disk.join("line");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bench/peers/line.c");
-        done(Command::new("cc").args(["-O2", "-o"]).arg(&program).arg(source))?;
+        let program = compiled("line")?;
         let mut line =
             Self { near: format!("onward-near-{me}"), far: format!("onward-far-{me}"), carrier: None, server: None };
         for name in [&line.far, &line.near] {

@@ -1,6 +1,6 @@
 //! What one run of a command costs: time on the wall, processor time, peak memory, as the kernel accounts for them.
 
-use super::tools::done;
+use super::tools::compiled;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -66,12 +66,7 @@ pub fn behind<'a>(outer: &'a mut Command, inner: &Command) -> &'a mut Command {
 /// `measure.c`, compiled once.
 fn program() -> Result<&'static Path, String> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| {
-        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("measure");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bench/peers/measure.c");
-        done(Command::new("cc").args(["-O2", "-o"]).arg(&program).arg(source)).map(|()| program)
-    });
-    program.as_deref().map_err(Clone::clone)
+    PROGRAM.get_or_init(|| compiled("measure")).as_deref().map_err(Clone::clone)
 }
 
 /// The medians of each number. A short run meets a tick or two: only over all runs do they tell where the time went.

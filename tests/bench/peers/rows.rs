@@ -1,7 +1,7 @@
 //! The works, and who does them.
 
 use super::nginx::Nginx;
-use super::tools::{self, find};
+use super::tools::{self, BARE, find};
 use super::world::{Content, World};
 use super::{Settings, uploads};
 use std::fs::{self, File};
@@ -237,7 +237,8 @@ fn downloads(field: &Field) -> Vec<Row> {
     let nginx = &field.nginx;
     let everybody = ["onward", "curl", "wget", "aria2c", "axel", "rclone", "fast-down"];
     let both = |wall, cpu| Goal { against: "curl", wall: Some(wall), cpu: Some(cpu) };
-    let plain = fetchers(field, &everybody, "large", |fetch| fetch);
+    let mut plain = fetchers(field, &everybody, "large", |fetch| fetch);
+    plain.extend(fetchers(field, &[BARE], "large", |fetch| fetch));
     let tls = fetchers(field, &["onward", "curl", "wget", "aria2c", "rclone"], "large", |fetch| Fetch {
         url: nginx.tls_url("/large"),
         cacert: Some(nginx.cacert()),

@@ -4,11 +4,26 @@ use super::servers;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
+
+/// A program of our own that only receives and writes: what is left to the others above the kernel's part.
+pub const BARE: &str = "bare";
+
+/// A C program of the bench, compiled.
+pub fn compiled(name: &str) -> Result<PathBuf, String> {
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/bench/peers/{name}.c"));
+    done(Command::new("cc").args(["-O2", "-o"]).arg(&program).arg(source)).map(|()| program)
+}
 
 /// A tool by its name; `None` where it is not installed. Some come with the servers of the tests.
 pub fn find(name: &str) -> Option<PathBuf> {
     if name == "onward" {
         return Some(env!("CARGO_BIN_EXE_onward").into());
+    }
+    if name == BARE {
+        static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
+        return PROGRAM.get_or_init(|| compiled(BARE).ok()).clone();
     }
     let installed = std::fs::read_dir(servers::root()).into_iter().flatten();
     let installed = installed.filter_map(|entry| Some(entry.ok()?.path().join("bin")));
@@ -37,6 +52,7 @@ pub fn fetch(tool: &str, home: &Path, url: &str, out: &Path, cacert: Option<&Pat
     match tool {
         "onward" => command.args(["download", "--progress", "none", "-o"]).arg(out),
         "curl" => command.args(["-sS", "-o"]).arg(out),
+        BARE => command.arg("-o").arg(out),
         "wget" => command.args(["-q", "-O"]).arg(out),
         "axel" => command.args(["-q", "-n16", "-o"]).arg(out),
         "fast-down" => command.args(["download", "-y", "-f", "-d"]).arg(dir).arg("-o").arg(name),
