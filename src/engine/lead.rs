@@ -24,6 +24,8 @@ const BEAT: Duration = Duration::from_millis(25);
 const PROVING: Duration = Duration::from_millis(500);
 /// Claims are of about this much work for one connection, in seconds.
 const CLAIM: f64 = 3.0;
+/// No claim is larger, in bytes, unless a chunk is.
+const LARGEST_CLAIM: u64 = 1 << 30;
 /// A connection that does not help may stay where less than this is left, in bytes: what is on its way to us is lost
 /// with it, and that can be some megabytes.
 const WORTH_DISMISSING: u64 = 128 << 20;
@@ -323,8 +325,7 @@ impl Lead<'_> {
                 1 => progress.rate,
                 _ => supplier.meter.borrow_mut().rate(now),
             };
-            let claim = (rate as f64 * CLAIM / f64::from(supplier.busy.get().max(1))) as u64;
-            supplier.want.set(claim.clamp(crew.sink.chunk_size(), 1 << 30));
+            supplier.want.set(claim_of(rate, supplier.busy.get(), crew.sink.chunk_size()));
         }
         self.tell(Event::Progress(progress));
     }
@@ -342,8 +343,27 @@ impl Lead<'_> {
     }
 }
 
+/// How many bytes to claim for one of `connections` that give `rate` bytes a second together: at least a chunk.
+fn claim_of(rate: u64, connections: u32, chunk: u64) -> u64 {
+    let claim = (rate as f64 * CLAIM / f64::from(connections.max(1))) as u64;
+    claim.min(LARGEST_CLAIM).max(chunk)
+}
+
 /// Opens one more connection to a supplier.
 fn spawn(crew: &Rc<Crew>, hands: &mut Hands, seat: usize, first: Option<First>) {
     let (crew, by) = (crew.clone(), crew.suppliers[seat].clone());
     hands.spawn_local(async move { (seat, crew.work(by, first).await) });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_follow_the_rate_and_are_never_less_than_a_chunk() {
+        assert_eq!(claim_of(100 << 20, 2, 8 << 20), 150 << 20);
+        assert_eq!(claim_of(0, 0, 8 << 20), 8 << 20);
+        assert_eq!(claim_of(u64::MAX, 1, 8 << 20), LARGEST_CLAIM);
+        assert_eq!(claim_of(0, 1, 4 << 30), 4 << 30, "chunks of a file of 40 TiB");
+    }
 }

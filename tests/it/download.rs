@@ -512,6 +512,16 @@ impl Drop for Unmount {
     }
 }
 
+/// Chunks of a file of many TiB are larger than what a connection claims at once.
+#[test]
+fn a_chunk_may_be_larger_than_a_claim() {
+    let world = World::new();
+    let content = Content::random(18, 2 << 20);
+    let origin = Origin::serving(&content);
+    download(&world, &origin.url("/file.bin")).args(["--chunk-size", "4GiB"]).run().exits(0);
+    world.finished("file.bin", &content);
+}
+
 /// Every kind of real connection: downloaded, and killed and gone on with.
 #[test]
 fn nginx_over_every_protocol() {
