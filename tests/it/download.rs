@@ -518,7 +518,7 @@ fn a_chunk_may_be_larger_than_a_claim() {
     let world = World::new();
     let content = Content::random(18, 2 << 20);
     let origin = Origin::serving(&content);
-    download(&world, &origin.url("/file.bin")).args(["--chunk-size", "4GiB"]).run().exits(0);
+    world.onward(["download", "--chunk-size", "4GiB", &origin.url("/file.bin")]).run().exits(0);
     world.finished("file.bin", &content);
 }
 
