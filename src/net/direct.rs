@@ -44,6 +44,8 @@ pub(super) fn client(options: &Options, tls: Option<ClientConfig>) -> Direct {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
+    // Shared among the addresses of a name, so that one that is silent leaves time for the next.
+    tcp.set_connect_timeout(Some(options.connect_timeout));
     tcp.set_keepalive(Some(KEEPALIVE.0));
     tcp.set_keepalive_interval(Some(KEEPALIVE.0));
     tcp.set_keepalive_retries(Some(KEEPALIVE.1));

@@ -11,19 +11,26 @@ use std::net::IpAddr;
 
 /// Which requests go through a proxy: all of them through the one that was given, or as the environment (or the
 /// system, where it keeps such settings) says; never those that `NO_PROXY` names.
-pub(super) struct Proxies(Matcher);
+pub(super) struct Proxies {
+    matcher: Matcher,
+    /// Whether the one that was given speaks TLS.
+    given: Option<bool>,
+}
 
 impl Proxies {
     pub(super) fn of(options: &Options) -> Self {
-        let Some(proxy) = &options.proxy else { return Self(Matcher::from_system()) };
+        let Some(proxy) = &options.proxy else { return Self { matcher: Matcher::from_system(), given: None } };
         let none = ["NO_PROXY", "no_proxy"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
-        Self(Matcher::builder().all(proxy.as_str()).no(none).build())
+        // Only where it stands is asked here. One that cannot be used must not be passed over in silence: whoever builds
+        // the client refuses it.
+        let matcher = Matcher::builder().all("http://proxy.invalid").no(none).build();
+        Self { matcher, given: Some(proxy.starts_with("https:")) }
     }
 
     /// The proxy that a request to this place goes through, if any.
     pub(super) fn before(&self, to: &Uri) -> Option<Proxy> {
-        let proxy = self.0.intercept(to)?;
-        Some(Proxy { speaks_tls: proxy.uri().scheme_str() == Some("https") })
+        let proxy = self.matcher.intercept(to)?;
+        Some(Proxy { speaks_tls: self.given.unwrap_or_else(|| proxy.uri().scheme_str() == Some("https")) })
     }
 }
 
@@ -54,7 +61,10 @@ pub(super) fn client(options: &Options, http1: bool, tls: Option<ClientConfig>) 
         IpChoice::V6 => builder.local_address(IpAddr::from([0u16; 8])),
     };
     if let Some(proxy) = &options.proxy {
-        let proxy = reqwest::Proxy::all(proxy).map_err(|_| Fault::new(Kind::Usage, "the proxy is not a URL"))?;
+        // A scheme that is not known would be passed over in silence.
+        let known = Matcher::builder().all(proxy.as_str()).build().intercept(&Uri::from_static("http://host/"));
+        let refused = || Fault::new(Kind::Usage, "the proxy is no URL of http, https, socks4(a) or socks5(h)");
+        let proxy = known.and_then(|_| reqwest::Proxy::all(proxy).ok()).ok_or_else(refused)?;
         builder = builder.proxy(proxy.no_proxy(reqwest::NoProxy::from_env()));
     }
     builder = match tls {

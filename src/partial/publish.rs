@@ -16,7 +16,7 @@ use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 
 /// Longer files end by themselves, in bytes: others would have to wait for their sync.
-const SMALL: u64 = 1 << 20;
+pub(super) const SMALL: u64 = 1 << 20;
 /// A disk that takes longer over one sync is asked about many at a time.
 const SLOW: Duration = Duration::from_micros(500);
 /// About so many then.

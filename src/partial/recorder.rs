@@ -233,6 +233,13 @@ impl Shared {
         self.failed.store(true, Ordering::Relaxed);
     }
 
+    /// A small file is complete, about to be published: nobody need see to it, unless its recorder runs already.
+    pub fn completed(self: &Arc<Self>) {
+        if self.running.load(Ordering::Relaxed) {
+            self.touched();
+        }
+    }
+
     /// Something is new. Starts the recorder once the file has lived long enough to deserve a record.
     pub fn touched(self: &Arc<Self>) {
         if self.running.load(Ordering::Relaxed) {

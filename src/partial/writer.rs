@@ -1,6 +1,7 @@
 //! One contiguous run of bytes on its way into the file. Bytes count once they are written; the sum runs along.
 
 use super::ledger::Ledger;
+use super::publish::SMALL;
 use super::recorder::Shared;
 use crate::chunk::{ByteRange, Layout};
 use crate::digest::RunningCrc;
@@ -34,7 +35,7 @@ pub struct Writer {
     start: u64,
     at: u64,
     end: u64,
-    /// Whether these are all bytes of the file.
+    /// Whether these are all bytes of a small file.
     whole: bool,
 }
 
@@ -44,7 +45,7 @@ impl Writer {
         let layout = state.claim(range)?;
         let run = Arc::new(Mutex::new(OpenRun { start: range.start, crc: RunningCrc::default() }));
         state.open.push(run.clone());
-        let whole = range.start == 0 && state.record.length == Some(range.end);
+        let whole = range.start == 0 && range.end <= SMALL && state.record.length == Some(range.end);
         drop(state);
         Some(Self { shared: shared.clone(), run, layout, start: range.start, at: range.start, end: range.end, whole })
     }
@@ -81,9 +82,9 @@ impl Writer {
             }
             rest = later;
         }
-        // A file that is complete is about to be published; until then its recorder, if it has one, knows of it.
-        if !self.whole || self.at < self.end {
-            self.shared.touched();
+        match self.whole && self.at == self.end {
+            true => self.shared.completed(),
+            false => self.shared.touched(),
         }
         Ok(())
     }

@@ -339,3 +339,15 @@ fn apache_lets_in_by_digest() {
     world.finished("down.bin", &content);
     world.onward(["download", "-u", "ann:wrong", "-o", "no", &url]).run().exits(6).says("not taken");
 }
+
+/// A proxy that cannot be used is refused: going without it would show the request to whom it was to be hidden from.
+#[test]
+fn a_bad_proxy_is_not_gone_around() {
+    let world = World::new();
+    let origin = Origin::serving(&Content::random(31, 1000));
+    for proxy in ["foo bar", "http://", "socks9://127.0.0.1:1", "127.0.0.1:1"] {
+        let ended = world.onward(["download", "--retries", "0", "--proxy", proxy, &origin.url("/f")]).run();
+        assert_ne!(ended.code(), Some(0), "{proxy}\n{}", ended.story());
+        assert!(origin.asked().is_empty(), "{proxy}: {}", origin.story());
+    }
+}

@@ -115,7 +115,7 @@ pub enum Assume {
     Lost,
 }
 
-/// Sends the file of `job`. Runs on a `LocalSet`: pieces are tasks of this thread.
+/// Sends the file of `job`. Runs where local tasks can be: pieces are tasks of this thread.
 pub async fn run(job: &Job, ground: &Ground) -> Result<Outcome, Fault> {
     let connect = async |saved: Option<&Session>| ground.remotes.choose(job.destination.clone(), saved).await;
     send(job, ground, connect).await
