@@ -18,6 +18,16 @@ const STEP: u32 = 4;
 /// Above this share of one processor the machine is the limit, not the line.
 const BUSY: f64 = 0.6;
 
+/// An answer whose head takes longer has come a long way: a connection over it is slow for its first second.
+const FAR: Duration = Duration::from_millis(50);
+/// How many connections a host that is far away gets before anything is measured.
+const FEW: u32 = 4;
+
+/// With how many connections to begin where nothing is known but that the first head took so long; `None`: one.
+pub fn first_guess(took: Duration) -> Option<u32> {
+    (took >= FAR).then_some(FEW)
+}
+
 /// One look at the transfer.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
@@ -47,12 +57,12 @@ pub struct Adapt {
 }
 
 impl Adapt {
-    /// As many as `fixed` says, else from one up to what helps. Where the host is known, at most as many as it has
-    /// allowed, and at once as many as have helped.
-    pub fn new(fixed: Option<u32>, allowed: Option<u32>, helped: Option<u32>) -> Self {
+    /// As many as `fixed` says, else up to what helps, beginning with `first` (one, if it is `None`). Where the host is
+    /// known, at most as many as it has `allowed`.
+    pub fn new(fixed: Option<u32>, allowed: Option<u32>, first: Option<u32>) -> Self {
         let ceiling = allowed.unwrap_or(MOST).clamp(1, MOST);
         Self {
-            wanted: fixed.unwrap_or_else(|| helped.unwrap_or(1).min(ceiling)).max(1),
+            wanted: fixed.unwrap_or_else(|| first.unwrap_or(1).min(ceiling)).max(1),
             fixed: fixed.is_some(),
             ceiling,
             helped: None,
@@ -179,6 +189,8 @@ mod tests {
         assert_eq!((adapt.wanted(), adapt.helped()), (16, Some(16)), "after 300 ms");
         assert_eq!(Adapt::new(None, None, adapt.helped()).wanted(), 16);
         assert_eq!(Adapt::new(None, Some(3), Some(16)).wanted(), 3);
+        let begins = |took| Adapt::new(None, None, first_guess(Duration::from_millis(took))).wanted();
+        assert_eq!((begins(5), begins(160)), (1, 4), "near, far");
         let mut adapt = Adapt::new(None, None, None);
         settle(&mut adapt, 0.1, |_| 60e6);
         assert_eq!(adapt.helped(), Some(1));

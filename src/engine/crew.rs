@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// Why a connection has nothing more to do.
@@ -39,6 +39,8 @@ pub struct First {
     pub body: Box<dyn Body>,
     /// What these very bytes are said to hash to.
     pub digest: Option<Digest>,
+    /// How long its head took, connecting included where that was needed.
+    pub took: Duration,
 }
 
 /// What the connections of one download share.

@@ -1,6 +1,6 @@
 //! Leading a crew: how many connections there are just now, what becomes of one that fails, and when all is done.
 
-use super::adapt::{Adapt, MOST, Sample};
+use super::adapt::{self, Adapt, MOST, Sample};
 use super::cpu_time;
 use super::crew::{Crew, End, First};
 use super::hedge::Watch;
@@ -109,7 +109,7 @@ impl Lead<'_> {
         let begun = Instant::now();
         let cpu = cpu_time();
         let host = crew.main().source.host();
-        let mut course = self.course(crew, &host);
+        let mut course = self.course(crew, &host, first.took);
         let mut proof: JoinSet<Result<ByteSet, Fault>> = JoinSet::new();
         if let Sink::File(file) = &crew.sink
             && file.needs_proof()
@@ -176,13 +176,13 @@ impl Lead<'_> {
         }
     }
 
-    /// How to begin with the suppliers, of which `host` is the first.
-    fn course(&self, crew: &Crew, host: &str) -> Course {
+    /// How to begin with the suppliers, of which `host` is the first and answered within `took`.
+    fn course(&self, crew: &Crew, host: &str, took: Duration) -> Course {
         let known = self.tools.hosts.get(host);
         let (allowed, helped) = known.map_or((None, None), |known| (known.connections, known.helped));
         let seat = || Seat { backoff: Backoff::new(self.tools.policy), pause: None, moved: 0, gone: false };
         Course {
-            adapt: Adapt::new(self.connections, allowed, helped),
+            adapt: Adapt::new(self.connections, allowed, helped.or_else(|| adapt::first_guess(took))),
             seats: crew.suppliers.iter().map(|_| seat()).collect(),
             watch: Watch::default(),
             outlook: Outlook::default(),

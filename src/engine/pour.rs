@@ -150,7 +150,7 @@ impl Pour<'_> {
             Answer::Part { head, end, body } if head.total.is_some() && vouches(&head) => {
                 self.same(&head)?;
                 let digest = head.body_digest().cloned();
-                let first = First { range: ByteRange::new(0, end), body, digest };
+                let first = First { range: ByteRange::new(0, end), body, digest, took: head.took };
                 match self.with_crew(head.total.unwrap_or(end), first).await? {
                     End::Idle => {}
                     End::NoRanges(why) => {

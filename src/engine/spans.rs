@@ -2,8 +2,9 @@
 //! out.
 //!
 //! An idle connection takes unclaimed bytes first, lowest offset first, so that the prefix grows and can be hashed
-//! while it is warm. When there are none it takes the second half of the claim that has most left, if that is worth
-//! a request.
+//! while it is warm. When there are none, the second half of the claim that has most left is free, if that is worth
+//! a request. A claim is at most half of a fair share of what is left: they become smaller towards the end, so that all
+//! connections end at about the same time, and few are cut, which costs a connection what is on its way to it.
 //!
 //! Where order matters (a digest that runs over the file from its beginning, a pipe), no claim reaches further than a
 //! window ahead of what is complete, or of what has gone out: hashing keeps up, and memory stays bounded.
@@ -13,6 +14,8 @@ use crate::chunk::ByteRange;
 
 /// A claim with less than this left is not cut, in bytes.
 const WORTH_CUTTING: u64 = 2 << 20;
+/// No claim is made smaller than this so that all end at once, in bytes.
+const LEAST: u64 = 512 << 10;
 /// A cut falls on a multiple of this, in bytes, so that few odd runs come into being.
 const GRAIN: u64 = 64 << 10;
 
@@ -85,9 +88,12 @@ impl Spans {
     /// How much to claim at once of `want`, and on multiples of what it is to end: within a window small enough that
     /// all connections find room in it.
     fn measure(&self, want: u64, align: u64) -> (u64, u64) {
-        let (want, align) = (want.max(1), align.max(1));
-        let Some(window) = self.window else { return (want, align) };
-        let want = want.min((window.size / 16).max(1));
+        let most = match self.window {
+            Some(window) => (window.size / 16).max(1),
+            None if self.claims.is_empty() => u64::MAX,
+            None => (self.left() / (2 * (self.claims.len() as u64 + 1))).max(LEAST),
+        };
+        let (want, align) = (want.clamp(1, most), align.max(1));
         (want, if align > want { GRAIN.min(want) } else { align })
     }
 
@@ -140,10 +146,13 @@ impl Spans {
     fn next_free(&self, want: u64, align: u64) -> Option<ByteRange> {
         let run = self.first()?;
         let (want, align) = self.measure(want, align);
-        let wanted = run.start.saturating_add(want).div_ceil(align).saturating_mul(align).min(run.end);
+        let wanted = run.start.saturating_add(want);
+        if self.window.is_none() {
+            return Some(ByteRange::new(run.start, run.end.min(wanted - wanted % align)));
+        }
         // A window that opens byte by byte must not lead to requests for a few bytes each.
-        let end = wanted.min(self.limit());
-        (end >= run.end.min(run.start.saturating_add(want))).then(|| ByteRange::new(run.start, end))
+        let end = wanted.div_ceil(align).saturating_mul(align).min(run.end).min(self.limit());
+        (end >= run.end.min(wanted)).then(|| ByteRange::new(run.start, end))
     }
 
     /// The claim to cut, what it is now, and what is cut out of it.
@@ -157,14 +166,11 @@ impl Spans {
         if within.len() < self.worth_cutting() {
             return None;
         }
-        let half = within.len().div_ceil(2);
+        let (half, want) = (within.len().div_ceil(2), self.measure(want, align).0.min(within.len()));
         // Within a window the front comes first: pieces of equal size, one behind the other.
-        let (keep, want) = match self.window {
-            None => (half, u64::MAX),
-            Some(_) => (half.min(self.measure(want, align).0), self.measure(want, align).0),
-        };
+        let keep = if self.window.is_some() { half.min(want) } else { half };
         let middle = (victim.start + keep).next_multiple_of(GRAIN).min(within.end);
-        let range = ByteRange::new(middle, within.end.min(middle.saturating_add(want)));
+        let range = ByteRange::new(middle, within.end.min(middle.saturating_add(want.next_multiple_of(GRAIN))));
         (!range.is_empty()).then_some((id, victim, range))
     }
 
@@ -244,11 +250,29 @@ mod tests {
         let all = spans.take(u64::MAX / 2, 8 * MIB).unwrap();
         assert_eq!(all.range, ByteRange::new(0, 100 * MIB));
         spans.advance(all.id, 20 * MIB);
-        let half = spans.take(MIB, 8 * MIB).unwrap();
-        assert_eq!((half.range, half.cut), (ByteRange::new(60 * MIB, 100 * MIB), Some((all.id, 60 * MIB))));
-        spans.release(half.id);
+        let second = spans.take(u64::MAX / 2, 8 * MIB).unwrap();
+        assert_eq!((second.range, second.cut), (ByteRange::new(60 * MIB, 80 * MIB), Some((all.id, 60 * MIB))));
+        let third = spans.take(3 * MIB, 8 * MIB).unwrap();
+        assert_eq!((third.range, third.cut), (ByteRange::new(80 * MIB, 83 * MIB), None));
+        spans.release(second.id);
         let again = spans.take(3 * MIB, 8 * MIB).unwrap();
-        assert_eq!((again.range, again.cut), (ByteRange::new(60 * MIB, 64 * MIB), None));
+        assert_eq!((again.range, again.cut), (ByteRange::new(60 * MIB, 63 * MIB), None));
+    }
+
+    #[test]
+    fn claims_become_smaller_towards_the_end_so_that_all_end_at_once() {
+        let mut spans = Spans::new([ByteRange::new(0, 256 * MIB)]);
+        let mut claims: Vec<Claim> = (0..4).map(|_| spans.take(64 * MIB, 8 * MIB).unwrap()).collect();
+        let mut sizes = Vec::new();
+        while let Some(next) = spans.take(64 * MIB, 8 * MIB) {
+            sizes.push(next.range.len());
+            claims.push(next);
+            let ready = claims.remove(0);
+            spans.advance(ready.id, ready.range.end);
+            spans.release(ready.id);
+        }
+        assert!(sizes.len() < 60 && sizes.iter().all(|size| *size >= LEAST / 2), "{sizes:?}");
+        assert!(sizes[0] >= 16 * MIB && sizes[sizes.len() - 4..].iter().all(|size| *size <= 2 * MIB), "{sizes:?}");
     }
 
     #[test]

@@ -34,7 +34,7 @@ use rustls::ClientConfig;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use url::Url;
 use words::{fault_of, host, silent};
 
@@ -169,6 +169,8 @@ pub struct Response {
     pub url: Url,
     /// The version of HTTP it came by.
     pub version: Version,
+    /// From the request until its head was here, connecting included where that was needed.
+    pub took: Duration,
     /// What was sent and must not be shown where the answer repeats it.
     pub known: Known,
     inner: Incoming,
@@ -281,9 +283,11 @@ impl Net {
         let pulse = Pulse::new();
         let mut message = http::Request::new(Outgoing::new(body, pulse.clone()));
         (*message.method_mut(), *message.uri_mut(), *message.headers_mut()) = (method, to, headers);
+        let asked = Instant::now();
         let answer = pulse.watch(client.send(message), stall).await.ok_or_else(|| silent(&url, stall))?;
         let (head, inner) = answer.map_err(|e| fault_of(e, &url))?;
-        Ok(Response { status: head.status, headers: head.headers, version: head.version, known, url, inner, stall })
+        let (status, headers, version) = (head.status, head.headers, head.version);
+        Ok(Response { status, headers, version, took: asked.elapsed(), known, url, inner, stall })
     }
 
     /// Sends a request with what `access` has for its URL, and keeps what the answer sets for later ones. Where the

@@ -226,6 +226,7 @@ fn head(answer: &Response, hops: Vec<Hop>, url: &Url) -> Head {
         body_digests: offers.body,
         hops,
         open_ended: false,
+        took: answer.took,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::wire::validator::Form;
 use bytes::Bytes;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 /// A future that an engine waits for on its own thread.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -76,6 +77,8 @@ pub struct Head {
     pub hops: Vec<Hop>,
     /// Whether the end of the content is told by nothing but the end of the connection.
     pub open_ended: bool,
+    /// From the last request until this head was here, connecting included where that was needed.
+    pub took: Duration,
 }
 
 impl Head {

@@ -133,7 +133,7 @@ struct Opening {
 impl Opening {
     /// As a crew takes it.
     fn first(self) -> First {
-        First { range: self.range, body: self.body, digest: self.head.body_digest().cloned() }
+        First { range: self.range, body: self.body, digest: self.head.body_digest().cloned(), took: self.head.took }
     }
 }
 
