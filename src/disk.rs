@@ -280,11 +280,19 @@ pub fn stamp(file: &File) -> io::Result<Stamp> {
 pub fn stamp_of(meta: &std::fs::Metadata) -> Stamp {
     Stamp {
         size: meta.len(),
-        mtime: format!("{}.{:09}", meta.mtime(), meta.mtime_nsec()),
-        ctime: Some(format!("{}.{:09}", meta.ctime(), meta.ctime_nsec())),
+        mtime: time(meta.mtime(), meta.mtime_nsec()),
+        ctime: Some(time(meta.ctime(), meta.ctime_nsec())),
         device: meta.dev(),
         inode: meta.ino(),
     }
+}
+
+fn time(seconds: i64, nanoseconds: i64) -> String {
+    use std::fmt::Write;
+    // Room for all of it: thousands of files are stamped, by several threads that would wait for each other's memory.
+    let mut text = String::with_capacity(32);
+    let _ = write!(text, "{seconds}.{nanoseconds:09}");
+    text
 }
 
 /// Writes all of `bytes` at `at`; no cursor is involved.

@@ -2,11 +2,11 @@
 //! where a rate is to be kept.
 
 use super::pulse::Pulse;
+use super::warm::{BLOCK, Warm, read_block};
 use crate::chunk::ByteRange;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -39,6 +39,8 @@ pub enum Body {
         range: ByteRange,
         /// Told of every block that is sent.
         gauge: Arc<dyn Gauge>,
+        /// What was read of it already.
+        warm: Warm,
     },
     /// Parts in their order, as a form has them: a head, a file's bytes, a tail.
     Parts(Vec<Body>),
@@ -69,9 +71,6 @@ pub(super) struct Outgoing {
     pause: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
-/// How much of a file is read at once, in bytes.
-const BLOCK: u64 = 128 << 10;
-
 impl Outgoing {
     pub(super) fn new(body: Body, pulse: Arc<Pulse>) -> Self {
         let left = body.len();
@@ -92,13 +91,17 @@ impl Outgoing {
                 Some(Body::Bytes(bytes)) => return Ok(Some((bytes, Duration::ZERO))),
                 Some(Body::Parts(parts)) => parts.into_iter().rev().for_each(|part| self.rest.push_front(part)),
                 Some(Body::File { range, .. }) if range.is_empty() => {}
-                Some(Body::File { file, range, gauge }) => {
-                    let end = range.end.min(range.start + gauge.frame(BLOCK as usize).max(1) as u64);
-                    let mut block = BytesMut::zeroed((end - range.start) as usize);
-                    file.read_exact_at(&mut block, range.start)?;
+                Some(Body::File { file, range, gauge, warm }) => {
+                    let end = range.end.min(range.start + gauge.frame(BLOCK).max(1) as u64);
+                    let next = ByteRange::new(range.start, end);
+                    let block = match warm.take(next) {
+                        Some(block) => block,
+                        None => read_block(&file, next)?,
+                    };
                     let wait = gauge.pass(block.len());
-                    self.rest.push_front(Body::File { file, range: ByteRange::new(end, range.end), gauge });
-                    return Ok(Some((block.freeze(), wait)));
+                    let range = ByteRange::new(range.start + block.len() as u64, range.end);
+                    self.rest.push_front(Body::File { file, range, gauge, warm });
+                    return Ok(Some((block, wait)));
                 }
             }
         }

@@ -12,11 +12,13 @@ mod proxied;
 mod pulse;
 mod redirect;
 mod trust;
+mod warm;
 mod ways;
 mod words;
 
 pub use access::{Access, login_hint};
 pub use body::{Body, Gauge};
+pub use warm::Warm;
 pub use ways::ways;
 pub use words::shown;
 

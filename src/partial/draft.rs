@@ -89,7 +89,7 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         self.shared.lock().claimed.forget(self.claim);
-        self.shared.grown.notify_all();
+        self.shared.grown.ring();
     }
 }
 

@@ -29,6 +29,7 @@
 //! compared with its CRC-64 before the file may be published ([`PartialFile::prove`]): beside the transfer, never
 //! before its first new byte.
 
+mod bell;
 mod draft;
 mod follow;
 pub mod ledger;
@@ -239,7 +240,7 @@ impl PartialFile {
         state.ledger.set_length(length);
         state.record.length = Some(length);
         drop(state);
-        self.shared.grown.notify_all();
+        self.shared.grown.ring();
         disk::set_length(&self.shared.data, length)
             .map_err(|e| disk::fault("set the length of", &self.shared.place.data, &e))
     }
@@ -287,7 +288,7 @@ impl PartialFile {
         let sum = state.ledger.sum(whole).filter(|_| state.claimed.is_empty())?;
         state.sealed = true;
         drop(state);
-        self.shared.grown.notify_all();
+        self.shared.grown.ring();
         Some(sum)
     }
 
@@ -310,7 +311,7 @@ impl PartialFile {
         state.ledger.vouch();
         drop(state);
         // Whoever hashes the prefix may have waited for the proof alone.
-        self.shared.grown.notify_all();
+        self.shared.grown.ring();
         Ok(gone)
     }
 

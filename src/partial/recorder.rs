@@ -1,6 +1,7 @@
 //! Keeps the record true while bytes arrive: a tick writes down what was written since the last one, a background
 //! sync makes it durable, and nobody who writes ever waits for either.
 
+use super::bell::Bell;
 use super::ledger::Ledger;
 use super::writer::OpenRun;
 use super::{Place, held, young};
@@ -11,7 +12,7 @@ use crate::fault::{Fault, Kind};
 use crate::record::{Piece, PrefixHash, Record};
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
@@ -21,6 +22,9 @@ const TICK: Duration = Duration::from_millis(500);
 /// A file that is complete before this has passed never gets a record.
 const FIRST: Duration = Duration::from_millis(250);
 
+/// How long is waited at once where nothing but news ends the wait.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
 type Waiter = oneshot::Sender<Result<(), Fault>>;
 
 /// What the writers, the recorder and the hasher of one file share.
@@ -29,9 +33,9 @@ pub struct Shared {
     pub data: File,
     state: Mutex<State>,
     /// The recorder waits here.
-    wake: Condvar,
+    wake: Bell,
     /// Whoever waits for bytes waits here.
-    pub grown: Condvar,
+    pub grown: Bell,
     /// Set when there is something new to write down; spares the writers a lock.
     dirty: AtomicBool,
     running: AtomicBool,
@@ -188,8 +192,8 @@ impl Shared {
             place,
             data,
             state: Mutex::new(state),
-            wake: Condvar::new(),
-            grown: Condvar::new(),
+            wake: Bell::default(),
+            grown: Bell::default(),
             dirty: AtomicBool::new(false),
             running: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -204,7 +208,7 @@ impl Shared {
 
     /// Waits until bytes have arrived or somebody says that something has changed.
     pub fn wait_grown<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.grown.wait(state).unwrap_or_else(PoisonError::into_inner)
+        self.grown.wait(state, PATIENCE)
     }
 
     /// Why the transfer cannot go on, if it cannot.
@@ -246,7 +250,7 @@ impl Shared {
             if !self.dirty.swap(true, Ordering::Relaxed) {
                 // Through the lock: the recorder may be between looking and waiting.
                 drop(self.lock());
-                self.wake.notify_one();
+                self.wake.ring();
             }
         } else if self.born.elapsed() >= FIRST {
             self.dirty.store(true, Ordering::Relaxed);
@@ -279,8 +283,8 @@ impl Shared {
             state.stop = true;
             state.thread.take()
         };
-        self.wake.notify_all();
-        self.grown.notify_all();
+        self.wake.ring();
+        self.grown.ring();
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
             let _ = thread.join();
         }
@@ -298,7 +302,7 @@ impl Shared {
         }
         drop(state);
         self.start_recorder();
-        self.wake.notify_one();
+        self.wake.ring();
         told
     }
 
@@ -312,7 +316,7 @@ impl Shared {
         };
         let known: Vec<Piece> = cut.iter().flat_map(|run| self.parts_left(run, bytes)).collect();
         let gone = self.lock().forget(bytes, &known);
-        self.grown.notify_all();
+        self.grown.ring();
         gone
     }
 
@@ -334,9 +338,8 @@ impl Shared {
                 if dirty && now >= due && !state.stop {
                     break true;
                 }
-                let patience =
-                    if dirty && !state.stop { due.saturating_duration_since(now) } else { Duration::from_secs(3600) };
-                state = self.wake.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner).0;
+                let patience = if dirty && !state.stop { due.saturating_duration_since(now) } else { PATIENCE };
+                state = self.wake.wait(state, patience);
             };
             let ended = std::mem::take(&mut state.synced);
             // Before the next sync begins: who joins that one must not hear of this one's end.
@@ -390,8 +393,8 @@ impl Shared {
         state.syncing = false;
         state.synced = true;
         drop(state);
-        self.wake.notify_all();
-        self.grown.notify_all();
+        self.wake.ring();
+        self.grown.ring();
     }
 
     /// Writes the record, and tells those who waited for the sync that has ended.
@@ -450,7 +453,7 @@ impl Drop for Alive {
         let mut state = self.0.lock();
         state.stop = true;
         drop(state);
-        self.0.wake.notify_all();
-        self.0.grown.notify_all();
+        self.0.wake.ring();
+        self.0.grown.ring();
     }
 }

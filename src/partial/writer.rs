@@ -78,7 +78,7 @@ impl Writer {
             self.write_in_chunk(now)?;
             if self.at == border {
                 self.shared.lock().settle_one(&self.run);
-                self.shared.grown.notify_all();
+                self.shared.grown.ring();
             }
             rest = later;
         }
@@ -106,6 +106,6 @@ impl Drop for Writer {
         // What was written is in the ledger by now, and nobody may claim it for that reason.
         state.claimed.forget(ByteRange::new(self.start, self.end));
         drop(state);
-        self.shared.grown.notify_all();
+        self.shared.grown.ring();
     }
 }

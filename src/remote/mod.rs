@@ -12,7 +12,7 @@ use crate::byteset::{ByteSet, IndexSet};
 use crate::chunk::{ByteRange, Layout};
 use crate::digest::{Algorithm, Crc, Digest};
 use crate::fault::{Fault, Kind};
-use crate::net::{Access, Body, Gauge, Lane, Net, Request};
+use crate::net::{Access, Body, Gauge, Lane, Net, Request, Warm};
 use crate::record::IfExists;
 use crate::wire::content_range::ContentRange;
 use crate::wire::percent;
@@ -296,6 +296,8 @@ pub struct Part {
     pub crc: Crc,
     /// The source.
     pub file: Arc<File>,
+    /// What is still in memory of that first read.
+    pub warm: Warm,
     /// Told of every block that is sent.
     pub gauge: Arc<dyn Gauge>,
     /// Send it anew although the remote holds bytes there: the source changed.
@@ -303,11 +305,16 @@ pub struct Part {
 }
 
 impl Part {
+    /// The same, and another gauge is told of what goes out.
+    pub fn body_seen_by(&self, gauge: Arc<dyn Gauge>) -> Body {
+        Body::File { file: self.file.clone(), range: self.range, gauge, warm: self.warm.clone() }
+    }
+
     /// The bytes as a request's content.
     pub fn body(&self) -> Body {
         match self.range.is_empty() {
             true => Body::Empty,
-            false => Body::File { file: self.file.clone(), range: self.range, gauge: self.gauge.clone() },
+            false => self.body_seen_by(self.gauge.clone()),
         }
     }
 }

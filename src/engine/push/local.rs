@@ -4,6 +4,7 @@ use crate::chunk::{ByteRange, Layout};
 use crate::digest::{Algorithm, Crc, Digest, Hasher, RunningCrc};
 use crate::disk;
 use crate::fault::{Fault, Kind};
+use crate::net::Warm;
 use crate::record::{PrefixHash, Stamp};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -86,6 +87,13 @@ impl Source {
         let mut crc = RunningCrc::default();
         self.read(range, |block| crc.update(block))?;
         Ok(crc.crc())
+    }
+
+    /// The sum of `range`, and what is kept of it in memory to be sent soon.
+    pub fn sum_to_send(&self, range: ByteRange) -> io::Result<(Crc, Warm)> {
+        let mut crc = RunningCrc::default();
+        let warm = Warm::read(&self.file, range, |block| crc.update(block))?;
+        Ok((crc.crc(), warm))
     }
 
     /// Reads `range` block by block.

@@ -16,7 +16,7 @@ use crate::engine::pace::Pace;
 use crate::engine::retry::Pause;
 use crate::event::Event;
 use crate::fault::{Fault, Kind};
-use crate::net::Gauge;
+use crate::net::{Gauge, Warm};
 use crate::record::{Piece, Stamp};
 use crate::remote::{Part, Put, Repeat};
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,7 +108,7 @@ struct Ahead {
     range: ByteRange,
     /// The version of the source it is read from.
     stamp: Stamp,
-    sum: JoinHandle<io::Result<Crc>>,
+    sum: JoinHandle<io::Result<(Crc, Warm)>>,
 }
 
 /// All that is under way, and what was learned about the line.
@@ -239,12 +239,12 @@ impl Upload<'_> {
                 // The loop sees to it.
                 break;
             }
-            let crc = self.sum(sky, range).await?;
+            let (crc, warm) = self.sum(sky, range).await?;
             if self.mark(Piece { range, sum: crc.sum }) {
                 self.save_now(keeper).await?;
                 disk::point("part-marked");
             }
-            self.send_piece(sky, range, crc);
+            self.send_piece(sky, range, (crc, warm));
             self.look_ahead(sky);
         }
         Ok(())
@@ -257,13 +257,13 @@ impl Upload<'_> {
         let next = sky.queue.clone().next(&held, &BTreeSet::new(), self.pieces.size());
         if let Some(range) = next.filter(|range| range.len() <= LONG_PIECE) {
             let source = self.source.clone();
-            let sum = tokio::task::spawn_blocking(move || source.sum(range));
+            let sum = tokio::task::spawn_blocking(move || source.sum_to_send(range));
             sky.ahead = Some(Ahead { range, stamp: self.source.stamp().clone(), sum });
         }
     }
 
-    /// The sum of a piece. One that takes its time is read beside this thread.
-    async fn sum(&mut self, sky: &mut Sky, range: ByteRange) -> Result<Crc, Fault> {
+    /// The sum of a piece, and what is in memory of it. One that takes its time is read beside this thread.
+    async fn sum(&mut self, sky: &mut Sky, range: ByteRange) -> Result<(Crc, Warm), Fault> {
         let ahead = sky.ahead.take().filter(|ahead| ahead.range == range && ahead.stamp == *self.source.stamp());
         if let Some(ahead) = ahead
             && let Ok(sum) = ahead.sum.await
@@ -271,10 +271,12 @@ impl Upload<'_> {
             return sum.map_err(|e| self.source.fault(&e));
         }
         if range.len() <= LONG_PIECE {
-            return self.source.sum(range).map_err(|e| self.source.fault(&e));
+            return self.source.sum_to_send(range).map_err(|e| self.source.fault(&e));
         }
         let sums = self.sums(vec![range]).await?;
-        sums.first().map(|(_, crc)| *crc).ok_or_else(|| Fault::new(Kind::Other, "a piece has no sum"))
+        sums.first()
+            .map(|(_, crc)| (*crc, Warm::default()))
+            .ok_or_else(|| Fault::new(Kind::Other, "a piece has no sum"))
     }
 
     /// The run is stopped. What is under way to a remote that appends is given a moment to be answered: otherwise nobody
@@ -295,9 +297,9 @@ impl Upload<'_> {
         }
         let mut queue = Queue::new(self.ledger.layout(), &self.terms, self.remote.habits());
         let Some(range) = queue.next(self.ledger.held(), &BTreeSet::new(), self.pieces.size()) else { return Ok(None) };
-        let crc = self.source.sum(range).map_err(|e| self.source.fault(&e))?;
+        let summed = self.source.sum_to_send(range).map_err(|e| self.source.fault(&e))?;
         let valve = self.valve(Arc::default(), range);
-        let part = self.part(range, crc, valve.clone(), false);
+        let part = self.part(range, summed, valve.clone(), false);
         Ok(Some(Front { part, valve }))
     }
 
@@ -305,15 +307,15 @@ impl Upload<'_> {
         Arc::new(Valve { flow, pace: self.ground.pace.clone(), sent: AtomicU64::new(0), length: range.len() })
     }
 
-    fn part(&self, range: ByteRange, crc: Crc, gauge: Arc<Valve>, replace: bool) -> Part {
-        Part { range, layout: self.ledger.layout(), crc, file: self.source.file().clone(), gauge, replace }
+    fn part(&self, range: ByteRange, (crc, warm): (Crc, Warm), gauge: Arc<Valve>, replace: bool) -> Part {
+        Part { range, layout: self.ledger.layout(), crc, file: self.source.file().clone(), warm, gauge, replace }
     }
 
-    fn send_piece(&self, sky: &mut Sky, range: ByteRange, crc: Crc) {
+    fn send_piece(&self, sky: &mut Sky, range: ByteRange, (crc, warm): (Crc, Warm)) {
         let index = self.ledger.layout().index_of(range.start);
         let valve = self.valve(sky.flow.clone(), range);
         let replace = self.record.stale.contains(ByteRange::new(index, index + 1));
-        let part = self.part(range, crc, valve.clone(), replace);
+        let part = self.part(range, (crc, warm), valve.clone(), replace);
         let (id, remote, session) = (sky.next, self.remote.clone(), self.session.clone());
         sky.next += 1;
         sky.flights.insert(id, Flight { range, crc, valve, since: Instant::now() });

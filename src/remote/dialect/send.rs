@@ -42,7 +42,7 @@ impl Form {
             return Ok(Put::Conflict(Held::Prefix(self.range(at.index).start)));
         }
         let watch = Arc::new(Watch { inner: part.gauge.clone(), left: AtomicBool::new(false) });
-        let bytes = Body::File { file: part.file.clone(), range: part.range, gauge: watch.clone() };
+        let bytes = part.body_seen_by(watch.clone());
         match self.send_at(session, at, bytes).await? {
             // Where not a byte has left, nothing can have arrived: it may be sent again.
             Put::Ambiguous(fault) if !watch.left.load(Ordering::Relaxed) && fault.status.is_none() => Err(fault),
