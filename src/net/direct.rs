@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -33,6 +33,8 @@ pub(super) type Direct = Client<Noted<Connector>, Outgoing>;
 const IDLE: Duration = Duration::from_secs(90);
 /// The largest read of an HTTP/1.1 connection, in bytes: more was no faster, and sixteen connections have as many.
 const BUFFER: usize = 256 << 10;
+/// How much is read from a TLS connection at once, in bytes: by itself the library asks for one record of 16 KiB.
+const RECORDS: usize = 128 << 10;
 /// How often a silent connection is asked by TCP whether it is still there, and how often in vain.
 const KEEPALIVE: (Duration, u32) = (Duration::from_secs(15), 3);
 /// How long the system tries to get sent bytes acknowledged.
@@ -103,7 +105,8 @@ impl Service<Uri> for Connector {
             let line = Line::new(tcp.await?.into_inner());
             let Some(tls) = tls else { return Ok(TokioIo::new(Wire::Plain(line))) };
             let host = to.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-            let secured = tls.connect(ServerName::try_from(host.to_string())?, line).await?;
+            let secured =
+                tls.connect(ServerName::try_from(host.to_string())?, BufReader::with_capacity(RECORDS, line)).await?;
             Ok(TokioIo::new(Wire::Tls(Box::new(secured))))
         };
         let patience = self.patience;
@@ -114,7 +117,7 @@ impl Service<Uri> for Connector {
 /// What requests go over.
 pub(super) enum Wire {
     Plain(Line<TcpStream>),
-    Tls(Box<TlsStream<Line<TcpStream>>>),
+    Tls(Box<TlsStream<BufReader<Line<TcpStream>>>>),
 }
 
 impl Connection for Wire {

@@ -3,7 +3,7 @@
 use super::{Access, Body, Net, Request, Response, shown};
 use crate::fault::{Fault, Kind};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use url::Url;
 
 /// More hops than this are not followed.
@@ -20,7 +20,10 @@ impl Net {
     ) -> Result<Response, Fault> {
         let mut hop = request.clone();
         let mut seen = Vec::new();
+        // What the hop's own URL says, where a Location holds a login: it is for that address alone.
+        let mut own: Option<Access> = None;
         loop {
+            let access = own.as_ref().unwrap_or(access);
             // Coming back with a new cookie is no loop: a login page may send us so.
             let visit = (hop.url.clone(), access.cookie(&hop.url));
             if seen.contains(&visit) {
@@ -30,7 +33,7 @@ impl Net {
             }
             seen.push(visit);
             let answer = self.ask(hop.clone(), access).await?;
-            let Some(next) = redirect(&answer, &hop.method)? else {
+            let Some(mut next) = redirect(&answer, &hop.method)? else {
                 self.heads.iter().for_each(|hear| hear(&answer));
                 return Ok(answer);
             };
@@ -44,6 +47,7 @@ impl Net {
                     .hint("--allow-downgrade follows it; then nothing shows that the bytes are the server's"));
             }
             on_redirect(&hop.url, &next, answer.status.as_u16());
+            own = Some(Access::new(&mut next, HeaderMap::new())).filter(Access::is_login);
             hop.url = next;
             if answer.status == StatusCode::SEE_OTHER && hop.method != Method::HEAD {
                 hop.method = Method::GET;

@@ -43,6 +43,31 @@ fn a_cookie_that_leads_nowhere_is_still_a_loop() {
     assert_eq!(origin.asked().len(), 2, "{}", origin.story());
 }
 
+#[test]
+fn a_login_in_a_redirect_is_used_there_and_shown_nowhere() {
+    let world = World::new();
+    let content = Content::random(4, 6 * CHUNK);
+    let (near, far) = (Origin::start(), Origin::serving(&content));
+    near.page("/file.bin", Page::of(&Content::of("")));
+    near.when(always(), redirect(302, far.url("/file.bin").replace("http://", "http://me:S%45CRET@")));
+    let stranger: When = Box::new(|ask| ask.header("authorization") != Some("Basic bWU6U0VDUkVU"));
+    far.when(stranger, status(401, "WWW-Authenticate: Basic realm=\"x\""));
+    let ended = download(&world, &near.url("/file.bin")).args(["-vv", "-x2", "-u", "you:HIDDEN"]).run();
+    ended.exits(0).never_says("SECRET").never_says("S%45CRET").never_says("HIDDEN");
+    world.finished("file.bin", &content);
+    let told = |origin: &Origin| {
+        origin
+            .asked()
+            .iter()
+            .filter_map(|asked| asked.ask.header("authorization").map(String::from))
+            .collect::<Vec<_>>()
+    };
+    assert!(
+        told(&far).iter().all(|value| value == "Basic bWU6U0VDUkVU")
+            && told(&near).iter().all(|value| !value.contains("bWU6"))
+    );
+}
+
 /// A record may come out of an archive: it gets no login that it does not ask for.
 #[test]
 fn a_record_gets_no_token_that_it_does_not_ask_for() {

@@ -354,7 +354,7 @@ impl<'a> Hand<'a> {
 
     async fn put_as(&self, range: ByteRange, crc: Crc, file: &Arc<File>, replace: bool) -> Put {
         let (file, gauge) = (file.clone(), Arc::new(Free));
-        let part = Part { range, layout: self.layout, crc, file, gauge, replace };
+        let part = Part { range, layout: self.layout, crc, file, warm: Default::default(), gauge, replace };
         self.remote.put(&self.session, &part).await.unwrap()
     }
 
