@@ -49,9 +49,12 @@ pub struct Adapt {
     wanted: u32,
     fixed: bool,
     ceiling: u32,
+    /// As many as other transfers leave.
+    share: u32,
     /// The number that was found to help.
     helped: Option<u32>,
     since: Option<Sample>,
+    /// What the number now, or the one that the others do not leave yet, is compared with.
     before: Option<(u32, f64)>,
     rest_until: Duration,
 }
@@ -65,6 +68,7 @@ impl Adapt {
             wanted: fixed.unwrap_or_else(|| first.unwrap_or(1).min(ceiling)).max(1),
             fixed: fixed.is_some(),
             ceiling,
+            share: u32::MAX,
             helped: None,
             since: None,
             before: None,
@@ -74,7 +78,26 @@ impl Adapt {
 
     /// How many connections there should be now.
     pub fn wanted(&self) -> u32 {
+        self.wanted.min(self.share)
+    }
+
+    /// How many there would be if no other transfer wanted any.
+    pub fn asks(&self) -> u32 {
         self.wanted
+    }
+
+    /// How many the host allows, for all that is known.
+    pub fn ceiling(&self) -> u32 {
+        self.ceiling
+    }
+
+    /// Other transfers leave so many. That the user has fixed a number goes before.
+    pub fn allow(&mut self, share: u32) {
+        let before = self.wanted();
+        self.share = if self.fixed { u32::MAX } else { share.max(1) };
+        if self.wanted() < before {
+            (self.before, self.since) = (None, None);
+        }
     }
 
     /// The server refused a connection while `open` others were working: never more than those again in this run.
@@ -106,21 +129,26 @@ impl Adapt {
         }
         let rate = (sample.moved - since.moved) as f64 / over.as_secs_f64();
         let cpu = sample.cpu.saturating_sub(since.cpu).as_secs_f64() / over.as_secs_f64();
-        if let Some((fewer, slower)) = self.before {
+        let now = self.wanted();
+        // What is less than twice as many cannot be told from noise.
+        if let Some((fewer, slower)) = self.before.filter(|(fewer, _)| now >= fewer * 2) {
             // Half of what the step could have brought at best is enough to see it at once.
-            let plain = rate >= slower * f64::from(self.wanted / fewer).sqrt();
+            let plain = rate >= slower * f64::from(now / fewer).sqrt();
             if !plain && over < SETTLE {
                 return;
             }
-            self.before = None;
             if rate < slower * GAIN {
                 self.wanted = fewer;
                 self.rest_until = sample.now + REST;
             }
-            self.helped = Some(self.wanted);
+            // Of more than the others leave nothing was learned.
+            if self.wanted() == self.wanted {
+                self.helped = Some(self.wanted);
+            }
         }
         self.since = Some(sample);
-        if sample.now >= self.rest_until {
+        self.before = (self.wanted() < self.wanted).then_some((self.wanted(), rate));
+        if self.before.is_none() && sample.now >= self.rest_until {
             self.grow(rate, cpu, &sample);
         }
     }
@@ -194,5 +222,70 @@ mod tests {
         let mut adapt = Adapt::new(None, None, None);
         settle(&mut adapt, 0.1, |_| 60e6);
         assert_eq!(adapt.helped(), Some(1));
+    }
+
+    /// A second of a transfer on a line that gives each connection 20 MB/s.
+    fn second(adapt: &mut Adapt, (now, moved): &mut (Duration, u64)) {
+        for _ in 0..10 {
+            *now += Duration::from_millis(100);
+            *moved += 2_000_000 * u64::from(adapt.wanted());
+            adapt.look(Sample { now: *now, moved: *moved, cpu: Duration::ZERO, left: 10 << 30, limit: None });
+        }
+    }
+
+    #[test]
+    fn what_others_do_not_leave_is_not_what_does_not_help() {
+        let mut at = Default::default();
+        let mut adapt = Adapt::new(None, None, None);
+        adapt.allow(4);
+        second(&mut adapt, &mut at);
+        assert_eq!((adapt.wanted(), adapt.asks(), adapt.helped()), (4, 16, Some(4)));
+        adapt.allow(8);
+        second(&mut adapt, &mut at);
+        assert_eq!((adapt.wanted(), adapt.asks(), adapt.helped()), (8, 16, Some(4)));
+        adapt.allow(16);
+        second(&mut adapt, &mut at);
+        assert_eq!((adapt.wanted(), adapt.asks(), adapt.helped()), (16, 16, Some(16)));
+        adapt.allow(1);
+        second(&mut adapt, &mut at);
+        assert_eq!((adapt.wanted(), adapt.asks(), adapt.helped()), (1, 16, Some(16)));
+        assert_eq!(adapt.limit(), None, "others are no limit of the host");
+        let mut fixed = Adapt::new(Some(20), None, None);
+        fixed.allow(2);
+        assert_eq!(fixed.wanted(), 20);
+    }
+
+    #[test]
+    fn what_others_leave_again_is_put_to_the_test() {
+        let mut adapt = Adapt::new(None, None, Some(16));
+        adapt.allow(4);
+        assert_eq!(settle(&mut adapt, 0.1, |n| 60e6f64.min(20e6 * f64::from(n))), 4);
+        adapt.allow(16);
+        let mut moved = 6e8;
+        for tick in 101..110u32 {
+            let now = Duration::from_millis(u64::from(tick) * 100);
+            moved += 60e6 / 10.0;
+            adapt.look(Sample { now, moved: moved as u64, cpu: Duration::ZERO, left: 10 << 30, limit: None });
+        }
+        assert_eq!((adapt.wanted(), adapt.asks(), adapt.helped()), (4, 4, Some(4)));
+    }
+
+    proptest::proptest! {
+        /// Whatever the others leave from second to second: it is kept to, and once they are gone all is as if alone.
+        #[test]
+        fn others_come_and_go(shares in proptest::collection::vec(1u32..=20, 0..20)) {
+            let mut at = Default::default();
+            let (mut adapt, mut best) = (Adapt::new(None, None, None), None);
+            for share in shares {
+                adapt.allow(share);
+                second(&mut adapt, &mut at);
+                proptest::prop_assert!(adapt.wanted() <= share.min(MOST));
+                proptest::prop_assert!(adapt.helped() >= best, "{:?} after {best:?}", adapt.helped());
+                best = adapt.helped();
+            }
+            adapt.allow(MOST);
+            second(&mut adapt, &mut at);
+            proptest::prop_assert_eq!((adapt.wanted(), adapt.limit()), (MOST, None));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Leading a crew: how many connections there are just now, what becomes of one that fails, and when all is done.
 
 use super::adapt::{self, Adapt, MOST, Sample};
+use super::budget;
 use super::cpu_time;
 use super::crew::{Crew, End, First};
 use super::hedge::Watch;
@@ -12,6 +13,7 @@ use super::supplier::Supplier;
 use crate::byteset::ByteSet;
 use crate::event::{Event, FileId};
 use crate::fault::{Fault, Kind};
+use crate::memory::share::{Need, Share};
 use crate::units;
 use crate::wire::validator::Form;
 use std::rc::Rc;
@@ -20,6 +22,8 @@ use tokio::task::JoinSet;
 
 /// How often the crew is looked at.
 const BEAT: Duration = Duration::from_millis(25);
+/// How often it is looked what the other transfers from the host leave to this one.
+const SHARE: Duration = Duration::from_secs(1);
 /// Mirrors get this long to show that they have the same content, before connections to those that have are added.
 const PROVING: Duration = Duration::from_millis(500);
 /// Claims are of about this much work for one connection, in seconds.
@@ -47,6 +51,11 @@ struct Course {
     seats: Vec<Seat>,
     watch: Watch,
     outlook: Outlook,
+    share: Share,
+    /// How many connections were asked for when it was last looked what others leave, and when that was.
+    shared: Option<(u32, Instant)>,
+    /// How many the others had then.
+    elsewhere: u32,
 }
 
 /// The connections at work: each ends with the number of its supplier.
@@ -156,6 +165,9 @@ impl Lead<'_> {
             while hands.len() < course.wanted(self.connections.is_some())
                 && let Some(seat) = course.next_seat(crew)
             {
+                if !hands.is_empty() && self.share(crew, &mut course, hands.len()) {
+                    continue;
+                }
                 spawn(crew, hands, seat, None);
                 tokio::task::yield_now().await;
             }
@@ -174,6 +186,30 @@ impl Lead<'_> {
         if course.adapt.wanted() < before && sample.left > surplus as u64 * WORTH_DISMISSING {
             crew.dismiss(surplus);
         }
+        if course.shared.is_some() {
+            self.share(crew, course, hands);
+        }
+    }
+
+    /// Looks, where that may have changed, how many connections the other transfers from the host leave to this one, and
+    /// ends those that are more. Whether it has looked.
+    fn share(&self, crew: &Crew, course: &mut Course, hands: usize) -> bool {
+        let asks = course.adapt.asks();
+        if course.shared.is_some_and(|(then, at)| then == asks && (asks == 1 || at.elapsed() < SHARE)) {
+            return false;
+        }
+        let fixed = self.connections.is_some();
+        let least = if fixed { asks } else { course.live() as u32 };
+        let need = Need { least, most: asks, open: hands as u32 };
+        let others = course.share.look(need);
+        course.elsewhere = others.iter().map(|other| other.open).sum();
+        course.adapt.allow(budget::share(course.adapt.ceiling(), need, &others));
+        course.shared = Some((asks, Instant::now()));
+        let surplus = hands.saturating_sub(course.wanted(fixed));
+        if surplus > 0 && !others.is_empty() {
+            crew.dismiss(surplus);
+        }
+        true
     }
 
     /// How to begin with the suppliers, of which `host` is the first and answered within `took`.
@@ -186,6 +222,9 @@ impl Lead<'_> {
             seats: crew.suppliers.iter().map(|_| seat()).collect(),
             watch: Watch::default(),
             outlook: Outlook::default(),
+            share: Share::of(host),
+            shared: None,
+            elsewhere: 0,
         }
     }
 
@@ -276,7 +315,7 @@ impl Lead<'_> {
         if !alone {
             // Too many for this host, or one bad connection: the others go on.
             if course.live() == 1 && (fault.kind != Kind::Network || fault.what.starts_with("cannot connect")) {
-                course.adapt.refused(others as u32);
+                course.adapt.refused(others as u32 + course.elsewhere);
             }
             self.tell(Event::Detail { text: format!("one connection less: {fault}") });
             let wait = fault.wait.unwrap_or(Duration::from_secs(1));

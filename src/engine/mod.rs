@@ -1,5 +1,6 @@
 //! The loops: what is missing is asked for, moved, recorded, until nothing is missing.
 pub mod adapt;
+mod budget;
 mod crew;
 mod drain;
 mod hedge;

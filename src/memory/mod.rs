@@ -3,6 +3,7 @@
 
 pub mod finished;
 pub mod hosts;
+pub mod share;
 pub mod shelves;
 
 use crate::disk;

@@ -13,6 +13,7 @@ struct Shared {
     down: AtomicU64,
     up: AtomicU64,
     connections: AtomicUsize,
+    open: AtomicUsize,
     /// What each next connection suffers; the last entry stays.
     fates: Mutex<Vec<Fate>>,
     streams: Mutex<Vec<TcpStream>>,
@@ -168,6 +169,11 @@ impl Proxy {
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
+
+    /// Connections that something can still come over towards the client.
+    pub fn open(&self) -> usize {
+        self.shared.open.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for Proxy {
@@ -195,7 +201,11 @@ fn join(client: TcpStream, server: TcpStream, shared: &Arc<Shared>) {
     shared.streams.lock().unwrap().extend(streams.into_iter().flatten());
     let (Ok(client_in), Ok(server_in)) = (client.try_clone(), server.try_clone()) else { return };
     let (here, there) = (shared.clone(), shared.clone());
-    std::thread::spawn(move || pass(server_in, client, fate.end_after, fate.rate, &here, |s| &s.down));
+    here.open.fetch_add(1, Ordering::SeqCst);
+    std::thread::spawn(move || {
+        pass(server_in, client, fate.end_after, fate.rate, &here, |s| &s.down);
+        here.open.fetch_sub(1, Ordering::SeqCst);
+    });
     std::thread::spawn(move || pass(client_in, server, fate.end_after_up, fate.rate, &there, |s| &s.up));
 }
 

@@ -49,6 +49,7 @@ mod serve_ietf;
 mod serve_tus;
 #[allow(dead_code)]
 mod servers;
+mod sharing;
 #[allow(dead_code)]
 mod shelf_peer;
 mod status;
