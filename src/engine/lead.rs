@@ -201,13 +201,16 @@ impl Lead<'_> {
         let fixed = self.connections.is_some();
         let least = if fixed { asks } else { course.live() as u32 };
         let need = Need { least, most: asks, open: hands as u32 };
-        let others = course.share.look(need);
+        let (before, others) = (course.wanted(fixed), course.share.look(need));
         course.elsewhere = others.iter().map(|other| other.open).sum();
         course.adapt.allow(budget::share(course.adapt.ceiling(), need, &others));
         course.shared = Some((asks, Instant::now()));
-        let surplus = hands.saturating_sub(course.wanted(fixed));
-        if surplus > 0 && !others.is_empty() {
-            crew.dismiss(surplus);
+        let wanted = course.wanted(fixed);
+        if wanted != before && !others.is_empty() {
+            self.tell(Event::Detail { text: format!("other downloads from this host leave {wanted} connections") });
+        }
+        if hands > wanted && !others.is_empty() {
+            crew.dismiss(hands - wanted);
         }
         true
     }
@@ -320,6 +323,10 @@ impl Lead<'_> {
             self.tell(Event::Detail { text: format!("one connection less: {fault}") });
             let wait = fault.wait.unwrap_or(Duration::from_secs(1));
             return Ok(Some(Pause::new(wait, fault.wait, course.outlook.scene())));
+        }
+        if fault.kind == Kind::Busy {
+            // Where the others have all that the host allows, they leave us one.
+            self.share(crew, course, others);
         }
         let wait = match course.seats[seat].backoff.after(&fault, jitter()) {
             Next::Wait(wait) => wait,

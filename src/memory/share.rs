@@ -5,9 +5,9 @@
 //! however the process ends, so a file whose lock is free is a dead one's, and whoever sees it removes it. Where there
 //! is no place for such files, or no locks, nothing is shared and nobody waits.
 //!
-//! A transfer has no file until it wants a second connection: thousands of small ones would pay for nothing. So those
-//! with one connection are not counted until then. One with mirrors is counted at its main host, for all of its
-//! connections. Uploads are not counted.
+//! A transfer has no file until it wants a second connection, or its first is refused for now: thousands of small ones
+//! would pay for nothing. So those with one connection are not counted until then. One with mirrors is counted at its
+//! main host, for all of its connections. Uploads are not counted.
 
 use crate::disk;
 use std::ffi::OsStr;

@@ -2,8 +2,10 @@
 
 use crate::download::download;
 use crate::faults::{Fate, Proxy};
+use crate::nginx::Nginx;
 use crate::origin::{Origin, Page};
 use crate::world::{Content, Running, World, eventually};
+use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -12,15 +14,20 @@ use std::time::SystemTime;
 /// As many connections as are opened to a host of which nothing else is known.
 const BUDGET: u64 = 16;
 
-/// A download by `flags` from the host at `address`, which gives each connection little: `helped` connections have helped
-/// before.
+/// A download by `flags` from the host at `address`, which gives each connection little: 16 have helped before.
 fn start(world: &World, address: SocketAddr, flags: &[&str]) -> Running {
+    know(world, address, serde_json::json!({ "helped": 16 }));
+    download(world, &format!("http://{address}/file.bin")).args(flags).start()
+}
+
+/// Has it known of the host at `address` what an earlier run has learned.
+fn know(world: &World, address: SocketAddr, mut learned: Value) {
     let state = world.home().join(".local/state/onward");
     std::fs::create_dir_all(&state).unwrap();
-    let learned = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let known = serde_json::json!({ "host": address.to_string(), "form": "tag", "helped": 16, "learned": learned });
-    std::fs::write(state.join("hosts.jsonl"), format!("{known}\n")).unwrap();
-    download(world, &format!("http://{address}/file.bin")).args(flags).start()
+    learned["host"] = address.to_string().into();
+    learned["form"] = "tag".into();
+    learned["learned"] = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().into();
+    std::fs::write(state.join("hosts.jsonl"), format!("{learned}\n")).unwrap();
 }
 
 /// Waits until it says that it has `n` connections.
@@ -73,6 +80,32 @@ fn what_the_user_fixed_is_kept_to_and_counted() {
     has(&mut fixed, 12);
     has(&mut free, 4);
     assert_eq!(fixed.wait_for("progress")["connections"], 12);
+}
+
+/// A host that allows four, all of which somebody has: who comes is refused, and gets its part nevertheless. What was
+/// refused because of others says nothing of the host.
+#[test]
+fn who_is_refused_is_let_in() {
+    let world = World::new();
+    let four = "limit_conn here 4; limit_conn_status 429; limit_rate 1m; alias";
+    let place = world.beside("nginx").join("www");
+    let Some(nginx) = Nginx::with(&world, &format!("location /four/ {{ {four} {}/; }}", place.display())) else {
+        return;
+    };
+    nginx.put("file.bin", &Content::sparse(1, 256 << 20));
+    nginx.put("small.bin", &Content::sparse(1, 8 << 20));
+    know(&world, nginx.address(), serde_json::json!({ "helped": 4, "connections": 4 }));
+    let mut one = download(&world, &nginx.url("/four/file.bin")).start();
+    has(&mut one, 4);
+    let mut two = download(&world, &nginx.url("/four/small.bin")).start();
+    two.wait_for("retry");
+    has(&mut one, 2);
+    has(&mut two, 2);
+    let story = two.wait();
+    story.exits(0);
+    let known = std::fs::read_to_string(world.home().join(".local/state/onward/hosts.jsonl")).unwrap();
+    let last: Value = serde_json::from_str(known.lines().last().unwrap()).unwrap();
+    assert_eq!(last["connections"], 4, "{known}\n{}", story.story());
 }
 
 #[test]

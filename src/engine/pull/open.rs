@@ -10,6 +10,7 @@ use crate::engine::stream;
 use crate::engine::supplier::next_form;
 use crate::event::Event;
 use crate::fault::{Fault, Kind, Verdict};
+use crate::memory::share::{Need, Share};
 use crate::plan::{Address, Plan, plan};
 use crate::record::{Record, Validator};
 use crate::source::{Answer, Ask, Body, Head};
@@ -37,6 +38,7 @@ impl Transfer<'_> {
     /// Asks until an answer is open, by the retry policy: the URL itself, and where that fails its mirrors.
     pub(super) async fn open(&self, record: Option<&Record>) -> Result<Opening, Fault> {
         let mut backoff = Backoff::new(self.tools.policy);
+        let mut share = None;
         loop {
             let mut fault: Option<Fault> = None;
             for by in 0..self.places().count() {
@@ -58,6 +60,11 @@ impl Transfer<'_> {
                 };
             }
             let Some(fault) = fault else { return Err(self.odd(0, Kind::Other, "was not asked")) };
+            if fault.kind == Kind::Busy {
+                // Where the others have all that the host allows, they leave us one.
+                let share = share.get_or_insert_with(|| Share::of(&self.order.source.host()));
+                share.look(Need { least: 1, most: 1, open: 0 });
+            }
             self.pause(&mut backoff, fault).await?;
         }
     }
