@@ -71,8 +71,6 @@ pub struct Crew {
     pub media: Option<String>,
     /// Whether bytes were taken that are only shown by samples to be of this content.
     pub sampled: Cell<bool>,
-    /// Connections that are to end although there is more to do.
-    surplus: Cell<usize>,
     /// The claims' outlets: whoever cuts a claim shrinks its outlet.
     outlets: RefCell<HashMap<ClaimId, Way>>,
 }
@@ -83,6 +81,8 @@ struct Way {
     outlet: Rc<RefCell<Outlet>>,
     /// Its connection is to let go of it: somebody else has fetched what it lacked, or the connection is not needed.
     over: Rc<Notify>,
+    /// Its connection is to end although there is more to do.
+    surplus: Rc<Cell<bool>>,
 }
 
 /// A claim that is given back when its connection ends, however it ends.
@@ -143,17 +143,20 @@ impl Crew {
             done: Cell::new(done),
             busy: Cell::new(0),
             outlets: RefCell::default(),
-            surplus: Cell::new(0),
         }
     }
 
-    /// So many connections help nobody: they end, those with the last bytes first. What they did not fetch is free.
+    /// So many connections are too many: they are cut, those with the last bytes first. What they did not fetch is free.
+    /// One that ended by itself would stay open, unused.
     pub fn dismiss(&self, surplus: usize) {
-        self.surplus.set(surplus);
         let outlets = self.outlets.borrow();
         let mut ways: Vec<&Way> = outlets.values().collect();
-        ways.sort_by_key(|way| std::cmp::Reverse(way.outlet.borrow().at()));
-        ways.iter().take(surplus).for_each(|way| way.over.notify_one());
+        // Those that were told so before are among them.
+        ways.sort_by_key(|way| std::cmp::Reverse((way.surplus.get(), way.outlet.borrow().at())));
+        for way in ways.iter().take(surplus) {
+            way.surplus.set(true);
+            way.over.notify_one();
+        }
     }
 
     /// The supplier that the content is known by.
@@ -169,10 +172,6 @@ impl Crew {
             return end;
         }
         loop {
-            if let Some(fewer) = self.surplus.get().checked_sub(1) {
-                self.surplus.set(fewer);
-                return End::Idle;
-            }
             let claim = match &first {
                 Some(first) => self.spans.borrow_mut().take_open(first.range.len()),
                 None => self.spans.borrow_mut().take(by.want.get(), self.sink.chunk_size()),
@@ -190,14 +189,18 @@ impl Crew {
                 Ok(reply) => self.copy(&by, &held, reply).await.map_err(End::Fault),
                 Err(end) => Err(end),
             };
+            let surplus = held.way.surplus.get();
             drop(held);
             let outcome = match outcome {
                 Ok(Some(wrong)) => self.take_back(&by, wrong).await.map_err(End::Fault),
                 Ok(None) => Ok(()),
                 Err(end) => Err(end),
             };
-            if let Err(end) = outcome {
-                return end;
+            match outcome {
+                // What the answer came over becomes free only now: the next request would open another beside it.
+                Ok(()) if !surplus => tokio::task::yield_now().await,
+                Ok(()) => return End::Idle,
+                Err(end) => return end,
             }
         }
     }
@@ -283,7 +286,7 @@ impl Crew {
             self.spans.borrow_mut().release(claim.id);
             return Err(Fault::new(Kind::Other, format!("bytes {:?} were claimed twice", claim.range)));
         };
-        let way = Way { outlet: Rc::new(RefCell::new(outlet)), over: Rc::default() };
+        let way = Way { outlet: Rc::new(RefCell::new(outlet)), over: Rc::default(), surplus: Rc::default() };
         self.outlets.borrow_mut().insert(claim.id, way.clone());
         Ok(Held { crew: self, id: claim.id, way })
     }

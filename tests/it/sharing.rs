@@ -126,6 +126,18 @@ fn files_of_one_process_share_them_too() {
     eventually("the surplus to be gone", || (proxy.open() as u64 <= BUDGET).then_some(()));
 }
 
+/// What an answer came over takes the next one: short requests leave no connection behind that nobody uses.
+#[test]
+fn no_more_are_open_than_are_used() {
+    let world = World::new();
+    let origin = Origin::serving(&Content::sparse(1, 256 << 20));
+    let proxy = Proxy::before(origin.address());
+    proxy.next([Fate::fine().at_rate(128 << 10)]);
+    let mut running = download(&world, &proxy.url("/file.bin")).arg("-x16").start();
+    running.wait_for_progress(6 << 20);
+    assert!(proxy.open() <= 17, "{} for 16", proxy.open());
+}
+
 /// Nothing is asked of the disk by those who want no second connection, and nothing stays of those who did.
 #[test]
 fn who_wants_one_connection_leaves_no_trace() {
