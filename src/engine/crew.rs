@@ -182,11 +182,15 @@ impl Crew {
                 Err(fault) => return End::Fault(fault),
             };
             let reply = match first.take() {
-                Some(first) => Ok(Reply::new(first.body, first.range.end, first.digest)),
-                None => by.ask(&self, claim.range, || self.end_of(&held, claim.range)).await,
+                Some(first) => Ok(Some(Reply::new(first.body, first.range.end, first.digest))),
+                None => tokio::select! {
+                    reply = by.ask(&self, claim.range, || self.end_of(&held, claim.range)) => reply.map(Some),
+                    () = held.way.over.notified() => Ok(None),
+                },
             };
             let outcome = match reply {
-                Ok(reply) => self.copy(&by, &held, reply).await.map_err(End::Fault),
+                Ok(Some(reply)) => self.copy(&by, &held, reply).await.map_err(End::Fault),
+                Ok(None) => Ok(None),
                 Err(end) => Err(end),
             };
             let surplus = held.way.surplus.get();
