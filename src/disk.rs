@@ -660,6 +660,15 @@ pub fn open_notes(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
+/// Creates a file (mode 0600) of something that is only true while this process lives, with its folder. Nothing depends
+/// on it, so nothing is synced.
+pub fn create_passing(path: &Path) -> io::Result<File> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
 /// Appends one line to a file of notes. Nothing depends on it, so it is not synced.
 pub fn append_note(mut file: &File, line: &str) -> io::Result<()> {
     file.write_all(format!("{line}\n").as_bytes())

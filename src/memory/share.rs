@@ -83,10 +83,9 @@ impl Share {
 
 impl Own {
     fn begin(folder: &Path) -> Option<Self> {
-        disk::create_dirs(folder).ok()?;
         for _ in 0..3 {
             let path = folder.join(disk::token());
-            let file = disk::create_private(&path).ok()??;
+            let file = disk::create_passing(&path).ok()?;
             let own = Self { file, path, told: None };
             // Somebody who saw it before it was locked has taken it for a dead one's.
             if disk::try_lock(&own.file, &own.path).ok()? && disk::is_still(&own.file, &own.path) {
