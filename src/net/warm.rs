@@ -90,7 +90,7 @@ impl Warm {
     /// Reads a range of a file, block by block in order, and keeps as many as there is room for.
     ///
     /// # Errors
-    /// As [`read_block`].
+    /// Those of reading; [`io::ErrorKind::UnexpectedEof`] where the file is shorter than the range.
     pub fn read(file: &File, range: ByteRange, mut see: impl FnMut(&[u8])) -> io::Result<Self> {
         let mut kept = VecDeque::new();
         let mut rest = range;
