@@ -19,7 +19,7 @@ const STEP: u32 = 4;
 const BUSY: f64 = 0.6;
 
 /// An answer whose head takes longer has come a long way: a connection over it is slow for its first second.
-const FAR: Duration = Duration::from_millis(50);
+const FAR: Duration = Duration::from_millis(100);
 /// How many connections a host that is far away gets before anything is measured.
 const FEW: u32 = 4;
 
