@@ -237,18 +237,11 @@ mod tests {
     fn what_others_do_not_leave_is_not_what_does_not_help() {
         let mut at = Default::default();
         let mut adapt = Adapt::new(None, None, None);
-        adapt.allow(4);
-        second(&mut adapt, &mut at);
-        assert_eq!((adapt.wanted(), adapt.asks(), adapt.helped()), (4, 16, Some(4)));
-        adapt.allow(8);
-        second(&mut adapt, &mut at);
-        assert_eq!((adapt.wanted(), adapt.asks(), adapt.helped()), (8, 16, Some(4)));
-        adapt.allow(16);
-        second(&mut adapt, &mut at);
-        assert_eq!((adapt.wanted(), adapt.asks(), adapt.helped()), (16, 16, Some(16)));
-        adapt.allow(1);
-        second(&mut adapt, &mut at);
-        assert_eq!((adapt.wanted(), adapt.asks(), adapt.helped()), (1, 16, Some(16)));
+        for (share, helped) in [(4, 4), (8, 4), (16, 16), (1, 16)] {
+            adapt.allow(share);
+            second(&mut adapt, &mut at);
+            assert_eq!((adapt.wanted(), adapt.asks(), adapt.helped()), (share, 16, Some(helped)));
+        }
         assert_eq!(adapt.limit(), None, "others are no limit of the host");
         let mut fixed = Adapt::new(Some(20), None, None);
         fixed.allow(2);

@@ -2,7 +2,7 @@
 
 use super::{CHUNK_MAX, Handler, Outcome, note_facts, problem};
 use crate::record::IfExists;
-use crate::serve::check;
+use crate::serve::content;
 use crate::serve::known::Entry;
 use crate::serve::root::Taken;
 use crate::serve::upload::Upload;
@@ -111,7 +111,7 @@ impl Handler<'_> {
         };
         let alike = begin.md5.as_ref().filter(|_| visible && begin.join && begin.size == size);
         let Some(md5) = alike else { return Err(exists()) };
-        let looking = check::content_of(self.store, target.join("/"));
+        let looking = content::content_of(self.store, target.join("/"));
         let entry = match tokio::time::timeout(EXISTING_PATIENCE, looking).await {
             Ok(entry) => entry.ok_or_else(exists)?,
             Err(_) => return problem(Reason::Unavailable, "the file of that name is being read to compare it"),
