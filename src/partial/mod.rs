@@ -24,6 +24,10 @@
 //!    gives the final name, the folder is synced, the record is removed. Killed before the rename: all bytes are in
 //!    the record, the next run publishes. Killed after it: no data file, and that very inode under the final name
 //!    means done. What stood under the final name stays until that rename.
+//! 9. *Old data makes way* for another content ([`parked`]): the new record, which names its inode, is durable before the
+//!    rename to `NAME.old.partial`. Killed between the two: the record names the very file that is still `NAME.partial`,
+//!    so it says nothing of it, and the next run parks it. Where nothing comes in its place, it has its name again before
+//!    that record goes; killed between those two is the same. No kill leaves a parked file that no record names.
 //!
 //! After an unclean end, or when the data file is not as the record left it, every old byte is read again and
 //! compared with its CRC-64 before the file may be published ([`PartialFile::prove`]): beside the transfer, never
@@ -337,7 +341,7 @@ impl PartialFile {
         blocking(move || self.shared.condemn()).await
     }
 
-    /// Forgets the transfer: data and record are removed.
+    /// Forgets the transfer: data and record are removed, and what was parked for it has its name again.
     pub async fn discard(self) -> Result<(), Fault> {
         blocking(move || self.shared.discard()).await
     }
@@ -416,9 +420,7 @@ impl Shared {
             state.ledger.held().is_empty() && state.record.kind != Kind::Receive
         };
         if empty {
-            let parked = self.place.parked(self.parked_inode());
-            self.discard()?;
-            return self.place.put_back(parked);
+            return self.discard();
         }
         // A kill that follows a signal may come before a slow disk is done: what a kill cannot hurt goes first.
         self.save_or_make_room()?;
@@ -501,8 +503,7 @@ impl Shared {
     fn discard(&self) -> Result<(), Fault> {
         self.stop_recorder();
         self.lock().gone = true;
-        self.place.remove_record()?;
-        disk::remove(&self.place.data)?;
+        self.place.withdraw(self.parked_inode())?;
         disk::unlock(&self.data);
         Ok(())
     }

@@ -5,16 +5,16 @@
 use super::{DATA_SUFFIX, Place};
 use crate::disk;
 use crate::fault::{Fault, Kind};
+use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 impl Place {
-    /// Moves the data out of the way, to a name that nobody has. The inode that it is known by from now on.
-    pub(super) fn park(&self) -> Result<Option<u64>, Fault> {
-        let inode = std::fs::symlink_metadata(&self.data).ok().map(|meta| meta.ino());
+    /// Moves the data out of the way, to a name that nobody has.
+    pub(super) fn park(&self) -> Result<(), Fault> {
         for name in self.parking() {
             if disk::rename_if_free(&self.data, &name)? {
-                return Ok(inode);
+                return Ok(());
             }
         }
         let [name, _] = self.parking();
@@ -32,19 +32,34 @@ impl Place {
 
     /// Removes what was parked under this inode, unless another transfer has taken it up; the answer is what went.
     pub(super) fn remove_parked(&self, inode: Option<u64>) -> Result<Option<PathBuf>, Fault> {
-        let Some(path) = self.parked(inode) else { return Ok(None) };
-        // What cannot be opened as ours is not ours to remove.
-        let Ok(Some(file)) = disk::open_existing(&path) else { return Ok(None) };
-        let free = disk::try_lock(&file, &path)? && disk::is_still(&file, &path);
-        Ok((free && disk::remove(&path)?).then_some(path))
+        let Some((path, _lock)) = self.lock_parked(inode)? else { return Ok(None) };
+        Ok(disk::remove(&path)?.then_some(path))
     }
 
-    /// Gives what was parked its own name again: nothing has come in its place.
-    pub(super) fn put_back(&self, parked: Option<PathBuf>) -> Result<(), Fault> {
-        match parked {
-            Some(parked) => disk::rename_if_free(&parked, &self.data).map(drop),
-            None => Ok(()),
+    /// Removes data and record; what was parked for them gets its own name again, as nothing has come in its place. The
+    /// caller holds the lock on the data.
+    pub(super) fn withdraw(&self, inode: Option<u64>) -> Result<(), Fault> {
+        let Some((path, _lock)) = self.lock_parked(inode)? else {
+            self.remove_record()?;
+            return disk::remove(&self.data).map(drop);
+        };
+        disk::remove(&self.data)?;
+        disk::point("withdrawing");
+        // Where the name is taken again, another process goes on by this record, and the parked file is its own now.
+        if disk::rename_if_free(&path, &self.data)? {
+            disk::point("withdrawn");
+            self.remove_record()?;
         }
+        Ok(())
+    }
+
+    /// What was parked under this inode, with its lock; `None` also for what another transfer has taken up.
+    fn lock_parked(&self, inode: Option<u64>) -> Result<Option<(PathBuf, File)>, Fault> {
+        let Some(path) = self.parked(inode) else { return Ok(None) };
+        // What cannot be opened as ours is not ours to touch.
+        let Ok(Some(file)) = disk::open_existing(&path) else { return Ok(None) };
+        let free = disk::try_lock(&file, &path)? && disk::is_still(&file, &path);
+        Ok(free.then_some((path, file)))
     }
 
     fn parking(&self) -> [PathBuf; 2] {

@@ -7,6 +7,7 @@ use crate::disk;
 use crate::fault::{Fault, Kind as FaultKind};
 use crate::record::{Owner, Piece, Record};
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -76,6 +77,11 @@ impl Slot {
         if let Some(owner) = elsewhere(&record) {
             return Err(held(&place.file, owner));
         }
+        let inode = self.data.as_ref().and_then(|data| data.metadata().ok()).map(|meta| meta.ino());
+        if record.parked.is_some() && record.parked == inode && record.held(disk::boot_id()).is_empty() {
+            // Killed on the way to park it: the record is of what was to come in its place, nothing of which is there.
+            return Ok(());
+        }
         self.parked = record.parked.filter(|_| record.file == place.file);
         if record.file != place.file {
             self.problem = Some(format!("the record {} speaks of another file", disk::shown(&place.sidecar)));
@@ -107,53 +113,66 @@ impl Slot {
     /// Starts a fresh file by this record. Data that is there is parked beside it until the new one is longer.
     pub fn begin(mut self, mut record: Record) -> Result<PartialFile, Fault> {
         let mut data = self.take_data()?;
+        record.file = self.place.file.clone();
+        record.owner = None;
+        self.parked = self.place.parked(self.parked).and(self.parked);
         if !self.created && data.metadata().is_ok_and(|meta| meta.len() > 0) {
-            self.park(&data)?;
+            self.make_way(&data, &mut record)?;
             data = open_locked(&self.place)?.0;
-        }
-        if self.recorded || !self.created {
+        } else if self.parked.is_some() {
+            self.announce(&mut record)?;
+        } else if self.recorded || !self.created {
             self.place.remove_record()?;
         }
         self.created = true;
         if let Some(length) = record.length.filter(|length| *length > SMALL)
             && let Err(fault) = self.reserve(&data, length)
         {
-            disk::remove(&self.place.data)?;
-            self.place.put_back(self.place.parked(self.parked))?;
             self.created = false;
+            self.place.withdraw(self.parked)?;
             return Err(fault);
         }
-        record.file = self.place.file.clone();
         let ledger = Ledger::new(record.layout());
-        record.owner = None;
-        record.parked = self.parked;
-        let file = self.open(data, record, ledger, Vec::new(), false);
-        // At once: without it nobody would know whose the parked file is.
-        if self.parked.is_some()
-            && let Err(fault) = file.shared.save(true)
-        {
-            file.shared.discard()?;
-            self.place.put_back(self.place.parked(self.parked))?;
-            return Err(fault);
-        }
-        Ok(file)
+        let on_disk = self.parked.is_some();
+        Ok(self.open(data, record, ledger, Vec::new(), on_disk))
     }
 
-    /// Parks the data as long as what has arrived of it. Of two that are parked the longer one stays.
-    fn park(&mut self, data: &File) -> Result<(), Fault> {
-        let parked = self.place.parked(self.parked);
-        let there = parked.and_then(|path| std::fs::symlink_metadata(path).ok()).map_or(0, |meta| meta.len());
-        let record = self.record.as_ref();
-        let arrived = record.map(|record| record.held(record.recent_boot.as_deref().unwrap_or_default()).end());
-        let size = data.metadata().map_or(0, |meta| meta.len());
-        let length = arrived.unwrap_or(size).min(size);
-        if length <= there {
-            return disk::remove(&self.place.data).map(drop);
+    /// Frees the name of the data: what is there is parked, as long as what has arrived of it. Of two old ones the longer
+    /// one stays.
+    fn make_way(&mut self, data: &File, record: &mut Record) -> Result<(), Fault> {
+        let look = |e: std::io::Error| disk::fault("look at", &self.place.data, &e);
+        let meta = data.metadata().map_err(look)?;
+        let there = self.place.parked(self.parked).and_then(|path| std::fs::symlink_metadata(path).ok());
+        let known = self.record.as_ref();
+        let arrived = known.map(|record| record.held(record.recent_boot.as_deref().unwrap_or_default()).end());
+        let length = arrived.unwrap_or(meta.len()).min(meta.len());
+        let is_longer = length > there.map_or(0, |meta| meta.len());
+        if is_longer {
+            disk::set_length(data, length).map_err(|e| disk::fault("set the length of", &self.place.data, &e))?;
+            self.place.remove_parked(self.parked)?;
+            self.parked = Some(meta.ino());
         }
-        disk::set_length(data, length).map_err(|e| disk::fault("set the length of", &self.place.data, &e))?;
-        self.place.remove_parked(self.parked)?;
-        self.parked = self.place.park()?;
+        if self.parked.is_some() {
+            self.announce(record)?;
+            disk::point("parking");
+        } else {
+            self.place.remove_record()?;
+        }
+        match is_longer {
+            true => self.place.park(),
+            false => disk::remove(&self.place.data).map(drop),
+        }?;
+        disk::point("parked");
         Ok(())
+    }
+
+    /// Writes down which file is parked before it goes out of the way: a rename does not change its inode, and without
+    /// this nobody would know after a kill whose the file is.
+    fn announce(&self, record: &mut Record) -> Result<(), Fault> {
+        record.parked = self.parked;
+        record.owner = Some(owner());
+        record.updated = std::time::SystemTime::now();
+        disk::replace(&self.place.sidecar, record.to_toml().as_bytes(), true)
     }
 
     /// Goes on with what the record says is there. A slot without a record has nothing to go on with.
@@ -185,9 +204,10 @@ impl Slot {
 
     /// Removes all that is left of the transfer: data, record, and what an earlier start has parked, which is told.
     pub fn forget(self) -> Result<Option<PathBuf>, Fault> {
+        let parked = self.place.remove_parked(self.parked)?;
         self.place.remove_record()?;
         disk::remove(&self.place.data)?;
-        self.place.remove_parked(self.parked)
+        Ok(parked)
     }
 
     fn take_data(&mut self) -> Result<File, Fault> {
@@ -218,12 +238,7 @@ impl Slot {
         on_disk: bool,
     ) -> PartialFile {
         let previous = record.owner.take().map(|owner| owner.token);
-        record.owner = Some(Owner {
-            host: disk::host_name().to_string(),
-            pid: std::process::id(),
-            boot: disk::boot_id().to_string(),
-            token: disk::token(),
-        });
+        record.owner = Some(owner());
         record.stamp = None;
         record.publishing = None;
         self.created = false;
@@ -239,6 +254,16 @@ impl Drop for Slot {
         if self.created && self.data.is_some() {
             let _ = disk::remove(&self.place.data);
         }
+    }
+}
+
+/// This run.
+fn owner() -> Owner {
+    Owner {
+        host: disk::host_name().to_string(),
+        pid: std::process::id(),
+        boot: disk::boot_id().to_string(),
+        token: disk::token(),
     }
 }
 

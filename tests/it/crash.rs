@@ -3,7 +3,7 @@
 
 use crate::download::{CHUNK, download, on_record};
 use crate::nginx::Nginx;
-use crate::origin::{Origin, Page, always, at_rate};
+use crate::origin::{Origin, Page, always, at_rate, cut_after};
 use crate::world::{Content, Dice, Ended, Running, Signal, World, long};
 use onward::byteset::ByteSet;
 use onward::record::Record;
@@ -184,6 +184,44 @@ fn killed_after_publishing() {
     world.finished("file.bin", &content);
     assert_eq!(origin.sent(), 0, "{}", origin.story());
     world.holds_only(&["file.bin"]);
+}
+
+/// Old data makes way and comes back: killed at any step of it, once or twice over, no byte of it is lost while nothing
+/// longer is there, and once the file is finished nothing of it is left.
+#[test]
+fn kills_around_what_is_parked() {
+    let content = Content::random(34, 1 << 20);
+    let old = vec![7; 300_000];
+    for (point, nothing_comes) in
+        [("parking", false), ("parked", false), ("parking", true), ("withdrawing", true), ("withdrawn", true)]
+    {
+        for second in ["parking", "parked", "withdrawing", "withdrawn"] {
+            let what = format!("{point}, then {second}, nothing comes: {nothing_comes}");
+            let world = World::new();
+            world.write("file.bin.partial", old.clone());
+            let origin = Origin::serving(&content);
+            let url = origin.url("/file.bin");
+            if nothing_comes {
+                origin.when(always(), cut_after(0));
+            }
+            let run = || download(&world, &url).args(["-x1", "--retries", "0"]);
+            run().crash_at(point).run().died_of(Signal::KILL);
+            let again = run().crash_at(second).run();
+            if world.exists("file.bin") {
+                again.exits(0);
+            } else {
+                let there = ["file.bin.partial", "file.bin.old.partial"].map(|name| {
+                    let path = world.path(name);
+                    path.exists() && std::fs::read(&path).unwrap() == old
+                });
+                assert!(there.contains(&true), "{what}: the old data is gone: {:?}", world.names());
+                origin.honest_again();
+                run().run().exits(0);
+            }
+            world.finished("file.bin", &content);
+            assert_eq!(world.names(), ["file.bin"], "{what}");
+        }
+    }
 }
 
 /// One line of the disk log.
