@@ -87,21 +87,21 @@ pub fn bytes(n: u64) -> String {
     if n < 1024 {
         return format!("{n} B");
     }
-    let mut value = n as f64 / 1024.0;
-    let mut unit = 0;
-    // 1023.5 is shown as the next unit's 1.00: four figures before the point never appear.
-    while value >= 999.5 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
+    // In whole numbers: thousands of files say how long they are, and fractions take ten times as long to print.
+    for (at, name) in UNITS.iter().enumerate() {
+        let unit = 1u128 << (10 * (at + 1));
+        for (places, power) in [(2, 100), (1, 10), (0, 1)] {
+            let figures = (u128::from(n) * power + unit / 2) / unit;
+            if figures < 1000 {
+                let (whole, part) = (figures / power, figures % power);
+                return match places {
+                    0 => format!("{whole} {name}"),
+                    _ => format!("{whole}.{part:0places$} {name}"),
+                };
+            }
+        }
     }
-    let places = if value < 9.995 {
-        2
-    } else if value < 99.95 {
-        1
-    } else {
-        0
-    };
-    format!("{value:.places$} {}", UNITS[unit])
+    format!("{n} B")
 }
 
 /// A rate for people: `23.4 MiB/s`.

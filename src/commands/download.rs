@@ -19,7 +19,7 @@ use crate::source::http::Http;
 use crate::source::{Answer, Ask, Source};
 use crate::units;
 use crate::wire::{filename, mask};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -38,7 +38,9 @@ pub fn run(settings: config::Download, observer: &Arc<dyn Observer>, stop: &Stop
     refuse_doubles(&settings)?;
     link::for_one_origin(&settings.link, settings.files.iter().map(|fetch| (&fetch.url, fetch.needs.as_deref())))?;
     folders(&settings)?;
-    block_on_until(stop, all(settings, observer.clone(), stop.clone()))
+    let all = all(settings, observer.clone(), stop.clone());
+    // As a task: each time the runtime's own future is woken costs a system call.
+    block_on_until(stop, async { ended(tokio::task::spawn_local(all).await)? })
 }
 
 async fn all(mut settings: config::Download, observer: Arc<dyn Observer>, stop: Stop) -> Result<(), Fault> {
@@ -67,8 +69,10 @@ async fn all(mut settings: config::Download, observer: Arc<dyn Observer>, stop: 
     let turns = Arc::new(Semaphore::new(AT_ONCE.max(settings.work.jobs as usize)));
     let mut transfers = JoinSet::new();
     for index in 0..settings.files.len() {
-        while transfers.len() >= UNDER_WAY {
-            ended(transfers.join_next().await)?;
+        while transfers.len() >= UNDER_WAY
+            && let Some(transfer) = transfers.join_next().await
+        {
+            ended(transfer)?;
         }
         let turn = turns.clone().acquire_owned().await.ok();
         let (settings, net, tools) = (settings.clone(), net.clone(), tools.clone());
@@ -86,15 +90,15 @@ async fn all(mut settings: config::Download, observer: Arc<dyn Observer>, stop: 
             observer.on(file, &event);
         }));
     }
-    while !transfers.is_empty() {
-        ended(transfers.join_next().await)?;
+    while let Some(transfer) = transfers.join_next().await {
+        ended(transfer)?;
     }
     Ok(())
 }
 
 /// A transfer ended; what came of it has been told.
-fn ended(joined: Option<Result<(), JoinError>>) -> Result<(), Fault> {
-    joined.unwrap_or(Ok(())).map_err(|e| Fault::new(Kind::Other, format!("a transfer ended early: {e}")))
+fn ended<T>(joined: Result<T, JoinError>) -> Result<T, Fault> {
+    joined.map_err(|e| Fault::new(Kind::Other, format!("a transfer ended early: {e}")))
 }
 
 /// One file. `None`: there is no outcome, because it was a dry run or its reader has gone away.
@@ -120,7 +124,8 @@ async fn one(
     let source = source(Http::new(net, url, access).beginning_on(lane), settings, fetch, (file, tools));
     let target = target(settings, fetch);
     if settings.dry_run {
-        return look(&*source, target.unwrap_or_else(|| settings.dir.join(&name))).await.map(|()| None);
+        let target = target.unwrap_or_else(|| settings.dir.join(&name));
+        return Box::pin(look(&*source, target)).await.map(|()| None);
     }
     if let Some(path) = target.as_ref().filter(|_| flows(settings, fetch)) {
         let order = pour::Order {
@@ -137,7 +142,7 @@ async fn one(
             buffer: settings.buffer,
             chunk_size: settings.work.chunk_size,
         };
-        return poured(tools, order).await;
+        return Box::pin(poured(tools, order)).await;
     }
     let existing = existing(settings, fetch, target.as_deref());
     let order = pull::Order {
@@ -194,8 +199,8 @@ async fn poured(tools: &Tools, order: pour::Order) -> Result<Option<Outcome>, Fa
 
 /// The mirrors of a file. What the user gave for the URL itself goes to no other origin.
 fn mirrors(settings: &config::Download, fetch: &Fetch, net: &Rc<Net>) -> Result<Vec<Rc<dyn Source>>, Fault> {
-    let given = link::needed(&settings.link, fetch.needs.as_deref());
     let mirror = |url: &Url| {
+        let given = link::needed(&settings.link, fetch.needs.as_deref());
         let mut own = url.clone();
         let access = match net::same_origin(url, &fetch.url) {
             true => link::access(&given, &mut own)?,
@@ -239,12 +244,16 @@ async fn look(source: &dyn Source, target: PathBuf) -> Result<(), Fault> {
 
 /// The folders that files go into are there, or are created where that is asked for.
 fn folders(settings: &config::Download) -> Result<(), Fault> {
+    let mut seen = HashSet::new();
     for fetch in &settings.files {
         let folder = match target(settings, fetch) {
             Some(path) if is_stdout(&path) => continue,
             Some(path) => disk::folder_of(&path),
             None => settings.dir.clone(),
         };
+        if !seen.insert(folder.clone()) {
+            continue;
+        }
         if settings.create_dirs {
             disk::create_dirs(&folder)?;
         } else if !settings.dry_run && std::fs::metadata(&folder).is_err_and(|e| e.kind() == ErrorKind::NotFound) {

@@ -7,6 +7,7 @@ use crate::net::{Access, Net, Options, same_origin};
 use crate::wire::cookies::Jar;
 use crate::wire::netrc;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use std::borrow::Cow;
 use std::sync::Arc;
 use url::Url;
 
@@ -64,20 +65,20 @@ pub fn elsewhere(link: &Link) -> Link {
 
 /// What of `link` may go to the place that a record names: a record may be planted, so that it gets no more than it says
 /// it needs. `None`: the user named the place.
-pub fn needed(link: &Link, needs: Option<&[String]>) -> Link {
-    let Some(needs) = needs else { return link.clone() };
+pub fn needed<'a>(link: &'a Link, needs: Option<&[String]>) -> Cow<'a, Link> {
+    let Some(needs) = needs else { return Cow::Borrowed(link) };
     let asked = |name: &str| {
         needs.iter().any(|need| need.strip_prefix("header:").is_some_and(|need| need.eq_ignore_ascii_case(name)))
     };
     let may_log_in = asked("authorization");
     let bare = elsewhere(link);
-    Link {
+    Cow::Owned(Link {
         headers: link.headers.iter().filter(|(name, _)| asked(name)).cloned().collect(),
         login: link.login.clone().filter(|_| may_log_in),
         token: link.token.clone().filter(|_| may_log_in),
         cookies: if asked("cookie") { link.cookies.clone() } else { bare.cookies.clone() },
         ..bare
-    }
+    })
 }
 
 /// Whether `link` holds what does not say itself where it belongs.
@@ -190,7 +191,7 @@ mod tests {
         assert!(names(&[]).is_empty() && names(&["url", "field:x"]).is_empty());
         assert_eq!(names(&["header:x-key"]), ["header:x-key"]);
         assert_eq!(names(&["header:authorization", "header:cookie"]), ["header:authorization", "header:cookie"]);
-        assert_eq!(needed(&all, None), all);
+        assert_eq!(*needed(&all, None), all);
     }
 
     #[test]

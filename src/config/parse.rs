@@ -25,15 +25,14 @@ pub fn few(text: &str) -> Result<u32, &'static str> {
 
 /// An absolute `http` or `https` URL. The message does not repeat what may hold a secret.
 pub fn parse_url(text: &str) -> Result<Url, Fault> {
-    let start = beginning(text);
-    let start = start.escape_debug();
+    let start = || beginning(text).escape_debug().to_string();
     match Url::parse(text.trim()) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
         Ok(url) if text.contains("://") => {
-            Err(usage(format!("\"{start}\": {} is not a scheme onward speaks", url.scheme()))
+            Err(usage(format!("\"{}\": {} is not a scheme onward speaks", start(), url.scheme()))
                 .hint("use an http:// or https:// URL"))
         }
-        _ => Err(usage(format!("\"{start}\" is not a URL")).hint("a URL begins with http:// or https://")),
+        _ => Err(usage(format!("\"{}\" is not a URL", start())).hint("a URL begins with http:// or https://")),
     }
 }
 

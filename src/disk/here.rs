@@ -61,6 +61,7 @@ pub fn create_passing(path: &Path) -> io::Result<File> {
 }
 
 /// Appends one line to a file of notes. Nothing depends on it, so it is not synced.
-pub fn append_note(mut file: &File, line: &str) -> io::Result<()> {
-    file.write_all(format!("{line}\n").as_bytes())
+pub fn append_note(mut file: &File, mut line: String) -> io::Result<()> {
+    line.push('\n');
+    file.write_all(line.as_bytes())
 }

@@ -52,6 +52,13 @@ impl Spot {
         self.dir.metadata().map(|meta| (meta.dev(), meta.ino()))
     }
 
+    /// Whether something in its folder is called like it, with `suffix` behind.
+    pub fn has_beside(&self, suffix: &str) -> bool {
+        let mut name = self.name.clone();
+        name.push(suffix);
+        rustix::fs::statat(&self.dir, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
     /// The mode of the regular file that has this name now; `None` when there is none.
     fn mode(&self) -> Option<u32> {
         let stat = rustix::fs::statat(&self.dir, &self.name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
@@ -260,8 +267,7 @@ pub fn publish(file: &File, from: &Path, into: &Spot, if_exists: IfExists) -> Re
 /// that is free to be used. Known on Linux, on filesystems with hard links only; elsewhere it is a fault.
 pub fn link(file: &File, into: &Spot, if_exists: IfExists, spare: &Path) -> Result<bool, Fault> {
     let lost = |e: rustix::io::Errno| fault("link", into.path(), &e.into());
-    let own = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let name = |at: &Spot| rustix::fs::linkat(CWD, &own, &at.dir, &at.name, AtFlags::SYMLINK_FOLLOW);
+    let name = |at: &Spot| link_open(file, at);
     match if_exists {
         IfExists::Fail => match name(into) {
             Err(rustix::io::Errno::EXIST) => return Ok(false),
@@ -280,6 +286,53 @@ pub fn link(file: &File, into: &Spot, if_exists: IfExists, spare: &Path) -> Resu
     note(|| format!("link\t{}\t{}", inode(file), into.path().display()));
     sync_open_dir(&into.dir, &folder_of(into.path()))?;
     Ok(true)
+}
+
+/// Creates a file in the folder of `beside` that has no name: it is gone with its last descriptor, however the process
+/// ends, unless [`name_unnamed`] gives it one. Its mode is what the umask leaves of 0666. `None` where there are no such
+/// files (open(2), `O_TMPFILE`): other systems, some filesystems.
+#[cfg(target_os = "linux")]
+pub fn create_unnamed(beside: &Spot) -> Result<Option<File>, Fault> {
+    use rustix::io::Errno;
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    match rustix::fs::openat(&beside.dir, ".", flags, Mode::from_raw_mode(0o666)) {
+        Ok(file) => {
+            let file = File::from(file);
+            note(|| format!("create\t{}\t", inode(&file)));
+            Ok(Some(file))
+        }
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOSYS) => Ok(None),
+        Err(e) => Err(fault("create", beside.path(), &e.into())),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn create_unnamed(_: &Spot) -> Result<Option<File>, Fault> {
+    Ok(None)
+}
+
+/// Gives a finished file of [`create_unnamed`] its name, which survives a power cut once its folder is synced. `false`: the
+/// name is taken.
+pub fn name_unnamed(file: &File, into: &Spot) -> Result<bool, Fault> {
+    match link_open(file, into) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::EXIST) => return Ok(false),
+        Err(e) => return Err(fault("give its final name to", into.path(), &e.into())),
+    }
+    note(|| format!("link\t{}\t{}", inode(file), into.path().display()));
+    point("published");
+    Ok(true)
+}
+
+/// By its descriptor; systems before Linux 6.10 let only root do so without a detour by its link in `/proc`.
+fn link_open(file: &File, into: &Spot) -> rustix::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    match rustix::fs::linkat(file, "", &into.dir, &into.name, AtFlags::EMPTY_PATH) {
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::PERM | rustix::io::Errno::INVAL) => {}
+        other => return other,
+    }
+    let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+    rustix::fs::linkat(CWD, &own, &into.dir, &into.name, AtFlags::SYMLINK_FOLLOW)
 }
 
 fn rename_unless_taken(from: &Path, into: &Spot) -> rustix::io::Result<()> {

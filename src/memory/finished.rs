@@ -64,15 +64,23 @@ impl Memory {
 
     /// Writes a note about the finished file at `path`, which is no symlink.
     pub fn remember(&self, path: &Path, stamp: &Stamp, url: &str, validator: &Validator, digest: Option<String>) {
-        let (Some(folder), Some(name)) = (self.real(&disk::folder_of(path)), path.file_name()) else { return };
-        self.notes.put(Finished {
-            path: folder.join(name),
-            size: stamp.size,
-            mtime: stamp.mtime.clone(),
-            url: url.to_string(),
-            validator: validator.clone(),
-            digest,
-        });
+        self.reminder(path, url, validator, digest)(stamp);
+    }
+
+    /// The same, for another thread to do once the file is finished.
+    pub fn reminder(
+        &self,
+        path: &Path,
+        url: &str,
+        validator: &Validator,
+        digest: Option<String>,
+    ) -> impl FnOnce(&Stamp) + Send + use<> {
+        let place = self.real(&disk::folder_of(path)).zip(path.file_name()).map(|(folder, name)| folder.join(name));
+        let (url, validator, pen) = (url.to_string(), validator.clone(), self.notes.pen());
+        move |stamp: &Stamp| {
+            let Some(path) = place else { return };
+            pen.write(&Finished { path, size: stamp.size, mtime: stamp.mtime.clone(), url, validator, digest });
+        }
     }
 
     fn real(&self, folder: &Path) -> Option<PathBuf> {

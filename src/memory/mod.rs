@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::hash::Hash;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A longer file than this is written anew without what later notes have replaced, in bytes.
 const LONG: usize = 1 << 20;
@@ -34,7 +35,7 @@ pub trait Note: Clone + Serialize + DeserializeOwned {
 pub struct Notes<N: Note> {
     known: OnceCell<RefCell<HashMap<N::Key, N>>>,
     /// The file, opened when first written to; `None` in it: there is no place for notes.
-    file: OnceCell<Option<File>>,
+    file: OnceCell<Option<Arc<File>>>,
 }
 
 impl<N: Note> Default for Notes<N> {
@@ -61,17 +62,31 @@ impl<N: Note> Notes<N> {
 
     /// Writes a note. Failing to is no failure of the work it is about.
     pub fn put(&self, note: N) {
-        let open = || file::<N>().and_then(|path| disk::open_notes(&path).ok());
-        if let (Some(file), Ok(line)) = (self.file.get_or_init(open), serde_json::to_string(&note)) {
-            let _ = disk::append_note(file, &line);
-        }
+        self.pen().write(&note);
         if let Some(known) = self.known.get() {
             known.borrow_mut().insert(note.key(), note);
         }
     }
 
+    /// Whoever writes notes on another thread; what is known in this run stays as it is.
+    pub fn pen(&self) -> Pen {
+        let open = || file::<N>().and_then(|path| disk::open_notes(&path).ok()).map(Arc::new);
+        Pen(self.file.get_or_init(open).clone())
+    }
+
     fn known(&self) -> &RefCell<HashMap<N::Key, N>> {
         self.known.get_or_init(|| RefCell::new(read()))
+    }
+}
+
+/// Writes notes, where there is a place for them.
+pub struct Pen(Option<Arc<File>>);
+
+impl Pen {
+    fn write(&self, note: &impl Note) {
+        if let (Some(file), Ok(line)) = (&self.0, serde_json::to_string(note)) {
+            let _ = disk::append_note(file, line);
+        }
     }
 }
 

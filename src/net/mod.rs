@@ -295,7 +295,7 @@ impl Net {
     /// Sends a request with what `access` has for its URL, and keeps what the answer sets for later ones. Where the
     /// server asks for a login in its own way (Digest), the request is sent again so: its content must lie still.
     /// Redirects are answers like others.
-    pub async fn ask(&self, request: Request, access: &Access) -> Result<Response, Fault> {
+    pub async fn ask(&self, request: &Request, access: &Access) -> Result<Response, Fault> {
         /// Content larger than this, in bytes, is not sent only to learn how to log in.
         const LARGE: u64 = 64 << 10;
         /// Answers to challenges, a nonce that grew too old included.
@@ -322,7 +322,7 @@ impl Net {
             // Read to its end, so that the connection serves for the answer as well; it need not be.
             let _ = tokio::time::timeout(Duration::from_secs(1), answer.bytes(LARGE as usize)).await;
         }
-        let mut signed = request;
+        let mut signed = request.clone();
         access.sign(&mut signed);
         let answer = self.send(signed).await?;
         access.hear(&answer);

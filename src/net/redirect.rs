@@ -14,11 +14,11 @@ impl Net {
     /// section 15.4), and from https to http only where that is allowed. `on_redirect` hears of every hop.
     pub async fn fetch(
         &self,
-        request: Request,
+        mut hop: Request,
         access: &Access,
         on_redirect: &mut dyn FnMut(&Url, &Url, u16),
     ) -> Result<Response, Fault> {
-        let mut hop = request.clone();
+        let first = hop.url.clone();
         let mut seen = Vec::new();
         // What the hop's own URL says, where a Location holds a login: it is for that address alone.
         let mut own: Option<Access> = None;
@@ -27,18 +27,17 @@ impl Net {
             // Coming back with a new cookie is no loop: a login page may send us so.
             let visit = (hop.url.clone(), access.cookie(&hop.url));
             if seen.contains(&visit) {
-                let text =
-                    format!("{} is a loop of redirects: it leads back to {}", shown(&request.url), shown(&hop.url));
+                let text = format!("{} is a loop of redirects: it leads back to {}", shown(&first), shown(&hop.url));
                 return Err(Fault::new(Kind::Other, text).hint("a login may be missing (-u, --token-file, -b, -H)"));
             }
             seen.push(visit);
-            let answer = self.ask(hop.clone(), access).await?;
+            let answer = self.ask(&hop, access).await?;
             let Some(mut next) = redirect(&answer, &hop.method)? else {
                 self.heads.iter().for_each(|hear| hear(&answer));
                 return Ok(answer);
             };
             if seen.len() > HOPS {
-                let text = format!("{} leads through more than {HOPS} redirects", shown(&request.url));
+                let text = format!("{} leads through more than {HOPS} redirects", shown(&first));
                 return Err(Fault::new(Kind::Other, text));
             }
             if hop.url.scheme() == "https" && next.scheme() != "https" && !self.options.allow_downgrade {

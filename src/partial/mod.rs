@@ -28,6 +28,8 @@
 //!    rename to `NAME.old.partial`. Killed between the two: the record names the very file that is still `NAME.partial`,
 //!    so it says nothing of it, and the next run parks it. Where nothing comes in its place, it has its name again before
 //!    that record goes; killed between those two is the same. No kill leaves a parked file that no record names.
+//! 10. *A small file that comes in one piece* ([`publish_whole`]) is no part of this story: it has no name before it is
+//!    finished, and a kill or a power cut before that leaves nothing.
 //!
 //! After an unclean end, or when the data file is not as the record left it, every old byte is read again and
 //! compared with its CRC-64 before the file may be published ([`PartialFile::prove`]): beside the transfer, never
@@ -44,12 +46,14 @@ mod recorder;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod unnamed;
 mod writer;
 mod young;
 
 pub use draft::Draft;
 pub use follow::Follower;
 pub use slot::Slot;
+pub use unnamed::publish_whole;
 pub use writer::Writer;
 
 use crate::byteset::ByteSet;
@@ -58,7 +62,7 @@ use crate::digest::{Algorithm, Crc, RunningCrc};
 use crate::disk::{self, Spot};
 use crate::fault::{Fault, Kind as FaultKind};
 use crate::record::{BadRecord, IfExists, Kind, MAX_TEXT, Owner, Piece, Record, Stamp};
-use publish::Ending;
+use publish::Begun;
 use recorder::{Alive, Shared};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -327,7 +331,7 @@ impl PartialFile {
     /// Publishes the complete file: sync, one rename, sync of the folder, record removed. Nobody may be writing.
     /// The final name being taken under [`IfExists::Fail`] is a fault of kind `Local`; the bytes stay.
     pub async fn finish(self, into: Spot, if_exists: IfExists) -> Result<Stamp, Fault> {
-        publish::publish(Ending::new(self.shared.clone(), into, if_exists)).await
+        publish::publish(Begun::new(self.shared.clone(), into, if_exists)).await
     }
 
     /// A clean end before the file is complete: the last commit, and the lock goes.

@@ -22,8 +22,20 @@ const SLOW: Duration = Duration::from_micros(500);
 /// About so many then.
 const HANDS: usize = 16;
 
-/// A complete file and the name it is to get.
-pub(super) struct Ending {
+/// A complete file on its way to its name, step by step: those of a group take each step together.
+pub(super) trait Ending: Send + Sync {
+    /// Makes its data safe.
+    fn save(&self) -> Result<(), Fault>;
+    /// Gives it its name.
+    fn give_name(&self) -> Result<(), Fault>;
+    /// Where that is.
+    fn spot(&self) -> Result<&Spot, Fault>;
+    /// Removes what was needed to go on, and says what it is now.
+    fn clear(&self) -> Result<Stamp, Fault>;
+}
+
+/// The end of a file that was begun under another name.
+pub(super) struct Begun {
     shared: Arc<Shared>,
     into: Spot,
     if_exists: IfExists,
@@ -35,7 +47,7 @@ type Waiter = oneshot::Sender<Result<Stamp, Fault>>;
 /// The groups that are gathering, by the runtime that they gather on: one goes with its runtime.
 static GATHERING: LazyLock<Mutex<Groups>> = LazyLock::new(Mutex::default);
 
-type Groups = HashMap<runtime::Id, Vec<(Ending, Waiter)>>;
+type Groups = HashMap<runtime::Id, Vec<(Box<dyn Ending>, Waiter)>>;
 
 /// Held by the group that is with the disk: the next one grows meanwhile.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -45,10 +57,15 @@ fn gathering() -> MutexGuard<'static, Groups> {
 }
 
 /// Publishes a file; what it was is told once that survives a power cut.
-pub(super) async fn publish(ending: Ending) -> Result<Stamp, Fault> {
+pub(super) async fn publish(ending: Begun) -> Result<Stamp, Fault> {
     if ending.shared.lock().ledger.held().end() > SMALL {
         return blocking(move || ending.alone()).await;
     }
+    in_a_group(Box::new(ending)).await
+}
+
+/// Publishes a small file.
+pub(super) async fn in_a_group(ending: Box<dyn Ending>) -> Result<Stamp, Fault> {
     let (tell, told) = oneshot::channel();
     let runtime = Handle::current().id();
     let is_first = {
@@ -68,7 +85,7 @@ async fn lead(group: Group) {
     // All whose last bytes came with the same look at the sockets, or while another group is with the disk.
     tokio::task::yield_now().await;
     let turn = TURN.lock().await;
-    let (endings, waiters): (Vec<Ending>, Vec<Waiter>) = group.take().into_iter().unzip();
+    let (endings, waiters): (Vec<Box<dyn Ending>>, Vec<Waiter>) = group.take().into_iter().unzip();
     let ended = tokio::task::spawn_blocking(move || together(&endings)).await;
     drop(turn);
     for (waiter, outcome) in waiters.into_iter().zip(ended.into_iter().flatten()) {
@@ -80,7 +97,7 @@ async fn lead(group: Group) {
 struct Group(runtime::Id);
 
 impl Group {
-    fn take(self) -> Vec<(Ending, Waiter)> {
+    fn take(self) -> Vec<(Box<dyn Ending>, Waiter)> {
         let gathered = gathering().remove(&self.0).unwrap_or_default();
         // The next one may be gathering by now, with a leader of its own.
         std::mem::forget(self);
@@ -94,23 +111,25 @@ impl Drop for Group {
     }
 }
 
-fn together(endings: &[Ending]) -> Vec<Result<Stamp, Fault>> {
-    let name = |(ending, saved): (&Ending, Result<(), Fault>)| saved.and_then(|()| ending.give_name());
-    let named: Vec<Result<(), Fault>> = endings.iter().zip(save(endings)).map(name).collect();
+fn together(endings: &[Box<dyn Ending>]) -> Vec<Result<Stamp, Fault>> {
+    let each = || endings.iter().map(|ending| &**ending);
+    let name = |(ending, saved): (&dyn Ending, Result<(), Fault>)| saved.and_then(|()| ending.give_name());
+    let named: Vec<Result<(), Fault>> = each().zip(save(endings)).map(name).collect();
     let mut folders: HashMap<(u64, u64), Result<(), Fault>> = HashMap::new();
-    let mut end = |(ending, named): (&Ending, Result<(), Fault>)| {
+    let mut end = |(ending, named): (&dyn Ending, Result<(), Fault>)| {
         named?;
-        match ending.into.folder() {
-            Ok(folder) => folders.entry(folder).or_insert_with(|| ending.into.sync_folder()).clone()?,
-            Err(_) => ending.into.sync_folder()?,
+        let spot = ending.spot()?;
+        match spot.folder() {
+            Ok(folder) => folders.entry(folder).or_insert_with(|| spot.sync_folder()).clone()?,
+            Err(_) => spot.sync_folder()?,
         }
         ending.clear()
     };
-    endings.iter().zip(named).map(&mut end).collect()
+    each().zip(named).map(&mut end).collect()
 }
 
 /// Makes the data of all of them safe; what came of it, in their order.
-fn save(endings: &[Ending]) -> Vec<Result<(), Fault>> {
+fn save(endings: &[Box<dyn Ending>]) -> Vec<Result<(), Fault>> {
     let saved: Vec<OnceLock<_>> = endings.iter().map(|_| OnceLock::new()).collect();
     let next = AtomicUsize::new(0);
     let one = || {
@@ -133,7 +152,7 @@ fn save(endings: &[Ending]) -> Vec<Result<(), Fault>> {
     saved.into_iter().map(|saved| saved.into_inner().unwrap_or_else(missed)).collect()
 }
 
-impl Ending {
+impl Begun {
     pub(super) fn new(shared: Arc<Shared>, into: Spot, if_exists: IfExists) -> Self {
         Self { shared, into, if_exists }
     }
@@ -145,6 +164,24 @@ impl Ending {
         self.clear()
     }
 
+    /// The length of the file, all of which must be there.
+    fn length(&self) -> Result<u64, Fault> {
+        self.shared.stop_recorder();
+        let mut state = self.shared.lock();
+        state.settle();
+        let length = state.record.length.unwrap_or_else(|| state.ledger.held().end());
+        match state.ledger.held().contains(ByteRange::new(0, length)) && state.unproven.is_empty() {
+            true => Ok(length),
+            false => Err(Fault::new(FaultKind::Other, format!("{} is not complete", self.shared.place.file))),
+        }
+    }
+
+    fn stamp(&self, path: &std::path::Path) -> Result<Stamp, Fault> {
+        disk::stamp(&self.shared.data).map_err(|e| disk::fault("look at", path, &e))
+    }
+}
+
+impl Ending for Begun {
     /// The data is made safe, and the record, where there is one, says what is about to happen.
     fn save(&self) -> Result<(), Fault> {
         let shared = &self.shared;
@@ -182,16 +219,8 @@ impl Ending {
         Ok(())
     }
 
-    /// The length of the file, all of which must be there.
-    fn length(&self) -> Result<u64, Fault> {
-        self.shared.stop_recorder();
-        let mut state = self.shared.lock();
-        state.settle();
-        let length = state.record.length.unwrap_or_else(|| state.ledger.held().end());
-        match state.ledger.held().contains(ByteRange::new(0, length)) && state.unproven.is_empty() {
-            true => Ok(length),
-            false => Err(Fault::new(FaultKind::Other, format!("{} is not complete", self.shared.place.file))),
-        }
+    fn spot(&self) -> Result<&Spot, Fault> {
+        Ok(&self.into)
     }
 
     /// What was needed to go on goes.
@@ -203,9 +232,5 @@ impl Ending {
             disk::remove(&shared.place.sidecar)?;
         }
         self.stamp(self.into.path())
-    }
-
-    fn stamp(&self, path: &std::path::Path) -> Result<Stamp, Fault> {
-        disk::stamp(&self.shared.data).map_err(|e| disk::fault("look at", path, &e))
     }
 }

@@ -413,3 +413,29 @@ async fn the_longer_one_stays_parked() {
         file.keep().await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_whole_small_file_has_its_name_at_once_or_not_at_all() {
+    let bytes = || bytes::Bytes::from(content());
+    let told = Arc::new(std::sync::Mutex::new(None));
+    let (folder, hear) = (Folder::new(), told.clone());
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let then = move |stamp: &Stamp| *hear.lock().unwrap() = Some(stamp.clone());
+    let stamp = publish_whole(&folder.target(), bytes(), Some(time), then).await.unwrap();
+    assert_eq!(folder.names(), ["f"]);
+    assert_eq!(std::fs::read(folder.target()).unwrap(), content());
+    let meta = std::fs::metadata(folder.target()).unwrap();
+    assert_eq!((meta.modified().unwrap(), stamp.size, stamp.inode), (time, LEN, meta.ino()));
+    assert_eq!(told.lock().unwrap().as_ref(), Some(&stamp));
+
+    // Whatever is in the way stays, and nothing else is left.
+    for taken in ["f", "f.partial", "f.partial.toml"] {
+        let folder = Folder::new();
+        std::fs::write(folder.0.path().join(taken), "his").unwrap();
+        publish_whole(&folder.target(), bytes(), None, |_| panic!("it is not there")).await.unwrap_err();
+        assert_eq!(folder.names(), [taken]);
+        assert_eq!(std::fs::read(folder.0.path().join(taken)).unwrap(), b"his");
+    }
+    let nowhere = Folder::new().target();
+    publish_whole(&nowhere, bytes(), None, |_| panic!("it is not there")).await.unwrap_err();
+}

@@ -69,7 +69,7 @@ impl Handshake {
     }
 
     async fn send(&self, request: Request) -> Result<Reply, Fault> {
-        Reply::read(self.net.ask(request, &self.destination.access).await?).await
+        Reply::read(self.net.ask(&request, &self.destination.access).await?).await
     }
 
     /// The URL of `place` below the upload of `session`; `None` while the session has none.

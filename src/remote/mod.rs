@@ -524,7 +524,7 @@ async fn shown(
         .lane(Lane::Own)
         .header(ACCEPT_ENCODING, "identity")
         .header(RANGE, format!("bytes={}-{}", range.start, range.end - 1));
-    let response = net.ask(request, &destination.access).await?;
+    let response = net.ask(&request, &destination.access).await?;
     let told = response.field(CONTENT_RANGE).and_then(ContentRange::parse);
     let all = response.status == StatusCode::OK && range.start == 0 && range.end == length;
     let part = matches!(told, Some(ContentRange::Part { range: told, .. }) if told == range);

@@ -93,7 +93,7 @@ impl Ietf {
         let method = request.method.clone();
         let response = match request.body.is_empty() {
             true => self.net.fetch(request, &self.destination.access, &mut |_, _, _| {}).await?,
-            false => self.net.ask(request, &self.destination.access).await?,
+            false => self.net.ask(&request, &self.destination.access).await?,
         };
         let answer = Answered::read(response, &method).await;
         if let Some(limits) = Limits::of_headers(&answer.fields) {

@@ -61,7 +61,7 @@ pub async fn speaks(net: &Net, destination: &Destination, folder: &Url, fields: 
     for place in [folder.clone(), folder.join("/").unwrap_or_else(|_| folder.clone())] {
         let mut url = place;
         url.set_query(Some("ls"));
-        let answer = net.ask(Request::new(Method::GET, url).lane(Lane::Own), &destination.access).await?;
+        let answer = net.ask(&Request::new(Method::GET, url).lane(Lane::Own), &destination.access).await?;
         let is_json = answer.field(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/json"));
         if answer.status == StatusCode::OK {
             return Ok(is_json && wire::is_listing(&answer.bytes(MAX_REPLY * 8).await?));
@@ -108,7 +108,7 @@ impl Up2k {
     }
 
     async fn send(&self, request: Request) -> Result<Reply, Fault> {
-        Reply::read(self.net.ask(request.lane(Lane::Own), &self.destination.access).await?).await
+        Reply::read(self.net.ask(&request.lane(Lane::Own), &self.destination.access).await?).await
     }
 
     /// Tells the server of all chunks and hears which of them are missing.
@@ -232,7 +232,7 @@ impl Up2k {
     /// The length of what has a name, if anything has.
     async fn length_of(&self, url: Url) -> Result<Option<u64>, Fault> {
         let request = Request::new(Method::HEAD, url).lane(Lane::Own);
-        let answer = self.net.ask(request, &self.destination.access).await?;
+        let answer = self.net.ask(&request, &self.destination.access).await?;
         let length = answer.field(CONTENT_LENGTH).and_then(|value| value.parse::<u64>().ok());
         Ok((answer.status == StatusCode::OK).then_some(length.unwrap_or(0)))
     }

@@ -1,4 +1,4 @@
-//! Lines for logs: one when a file begins, one after ten seconds, then one every sixty seconds or ten percent, one at
+//! Lines for logs: one when a file has been at it for a second, one after ten seconds, then one every sixty seconds or ten percent, one at
 //! each retry, and one at the end. No line is ever rewritten.
 
 use super::seen::{Seen, Tally};
@@ -6,9 +6,11 @@ use super::{Face, message, words};
 use crate::event::{Event, FileId};
 use crate::fault::Fault;
 use crate::units;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+/// A file that is over sooner is told of once, at its end.
+const SOON: Duration = Duration::from_secs(1);
 /// The first line on how far it is comes after this long.
 const FIRST: Duration = Duration::from_secs(10);
 /// Later ones come at least this often.
@@ -19,6 +21,8 @@ const STEP: u64 = 10;
 /// The face of plain lines.
 pub struct Plain {
     told: BTreeMap<FileId, Told>,
+    /// Files of which nobody has heard yet that they have begun.
+    begun: BTreeSet<FileId>,
 }
 
 /// What was last said of a file's progress.
@@ -42,7 +46,19 @@ impl Told {
 impl Plain {
     /// A face that has said nothing.
     pub fn new() -> Self {
-        Self { told: BTreeMap::new() }
+        Self { told: BTreeMap::new(), begun: BTreeSet::new() }
+    }
+
+    /// Says that a file has begun, before anything else is said of it.
+    fn begin(&mut self, file: FileId, seen: &Seen) {
+        if self.begun.remove(&file) {
+            say(Some(seen), &words::started(seen));
+        }
+    }
+
+    fn over(&mut self, file: FileId) {
+        self.told.remove(&file);
+        self.begun.remove(&file);
     }
 
     fn progress(&mut self, file: FileId, seen: &Seen, now: Instant) {
@@ -58,7 +74,11 @@ impl Plain {
 impl Face for Plain {
     fn show(&mut self, file: FileId, event: &Event, seen: Option<&Seen>, tally: &Tally, now: Instant) {
         match (event, seen) {
-            (Event::Started { .. }, Some(seen)) => say(Some(seen), &words::started(seen)),
+            (Event::Started { .. } | Event::Progress(_) | Event::Done(_) | Event::Failed(_), _) | (_, None) => {}
+            (_, Some(seen)) => self.begin(file, seen),
+        }
+        match (event, seen) {
+            (Event::Started { .. }, _) => drop(self.begun.insert(file)),
             (Event::Resumed { offset, total }, seen) => say(seen, &words::resumed(*offset, *total)),
             (Event::Progress(_), Some(seen)) => self.progress(file, seen, now),
             (Event::Retry { error, wait, attempt }, seen) => say(seen, &words::retry(error, *wait, *attempt)),
@@ -72,11 +92,11 @@ impl Face for Plain {
             (Event::Done(outcome), Some(seen)) => {
                 let took = now.saturating_duration_since(seen.since);
                 say(Some(seen), &format!("done: {}", words::done(outcome, seen, took)));
-                self.told.remove(&file);
+                self.over(file);
             }
             (Event::Failed(fault), seen) => {
                 failure(fault, seen);
-                self.told.remove(&file);
+                self.over(file);
             }
             (Event::Summary { done, failed, unfinished, .. }, _) if tally.over() > 1 => {
                 say(None, &words::summary(*done, *failed, *unfinished));
@@ -87,6 +107,9 @@ impl Face for Plain {
 
     fn tick(&mut self, tally: &Tally, now: Instant) {
         for (file, seen) in &tally.files {
+            if now.saturating_duration_since(seen.since) >= SOON {
+                self.begin(*file, seen);
+            }
             self.progress(*file, seen, now);
         }
     }

@@ -100,7 +100,8 @@ pub fn done(outcome: &Outcome, seen: &Seen, took: Duration) -> String {
         let rate = (outcome.moved as f64 / took.as_secs_f64()) as u64;
         let _ = write!(text, " ({})", units::bytes_per_second(rate));
     }
-    if outcome.already > 0 || units::bytes(outcome.moved) != units::bytes(total) {
+    let other = outcome.moved != total && units::bytes(outcome.moved) != units::bytes(total);
+    if outcome.already > 0 || other {
         let _ = write!(text, ", {} moved", units::bytes(outcome.moved));
     }
     text + &proofs(outcome, &seen.verified)

@@ -16,6 +16,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, Method, Version};
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::LazyLock;
 use std::time::SystemTime;
 use tokio::sync::Mutex;
 use url::Url;
@@ -162,12 +163,15 @@ impl Source for Http {
     }
 }
 
+/// The digests worth having, the best first.
+static WANTED: LazyLock<String> =
+    LazyLock::new(|| digest_fields::print_wanted(&[Algorithm::Sha256, Algorithm::Sha512, Algorithm::Crc64Nvme]));
+
 fn request(url: Url, ask: &Ask, lane: Lane) -> Request {
     // A coding would make the bytes of a range those of something else (RFC 9110, section 8.4).
     let mut request = Request::new(Method::GET, url).header(ACCEPT_ENCODING, "identity");
     if !ask.alone {
-        let wanted = digest_fields::print_wanted(&[Algorithm::Sha256, Algorithm::Sha512, Algorithm::Crc64Nvme]);
-        request = request.header(HeaderName::from_static("want-repr-digest"), wanted);
+        request = request.header(HeaderName::from_static("want-repr-digest"), WANTED.as_str());
     }
     if let Some(from) = ask.from {
         let range = match ask.end {

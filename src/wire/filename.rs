@@ -43,6 +43,10 @@ pub fn safe(name: &str) -> String {
 
 /// The last component with what must not be in a name taken out or replaced; maybe empty.
 fn cleaned(name: &str) -> String {
+    let harmless = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.');
+    if name.bytes().all(harmless) && !name.starts_with('.') && !name.ends_with('.') {
+        return name.to_string();
+    }
     let component = name.rsplit(['/', '\\']).find(|part| !part.trim().is_empty()).unwrap_or_default();
     let kept: String = component.chars().filter(|c| !is_dangerous(*c)).map(portable).collect();
     let hiding = |c: char| c.is_whitespace() || matches!(c, '.' | '-');
@@ -79,7 +83,12 @@ fn defused(name: String) -> String {
 
 /// Whether DOS and its heirs take the name for a device: extensions and blanks before them do not matter.
 fn is_device(name: &str) -> bool {
-    let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    let stem = name.split('.').next().unwrap_or_default().trim_end();
+    // Longer ones need no other case.
+    if stem.chars().count() > "CONOUT$".len() {
+        return false;
+    }
+    let stem = stem.to_ascii_uppercase();
     let numbered = |prefix: &str| {
         stem.strip_prefix(prefix).is_some_and(|n| {
             matches!(n, "\u{B9}" | "\u{B2}" | "\u{B3}") || (n.len() == 1 && n.as_bytes()[0].is_ascii_digit())

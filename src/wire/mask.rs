@@ -82,8 +82,14 @@ pub fn is_secret(name: &str) -> bool {
         || ENDS.iter().any(|end| name.ends_with(end))
 }
 
+/// Without one of these there is no login, no query, no fragment and no parameter, so nothing to hide.
+const MARKS: [char; 4] = ['?', '#', ';', '@'];
+
 /// Whether a URL carries a secret that showing it masks.
 pub fn has_secret(url: &Url) -> bool {
+    if !url.as_str().contains(MARKS) {
+        return false;
+    }
     let mut plain = url.clone();
     plain.set_fragment(None);
     // With nothing in their place, a value that happens to read like the mask is seen as well.
@@ -106,6 +112,9 @@ pub fn masked_reference(text: &str) -> String {
 
 /// The same with `mask` in place of the secrets.
 fn hidden(text: &str, mask: &str, depth: u32) -> String {
+    if !text.contains(MARKS) {
+        return text.to_string();
+    }
     let mut shown = String::with_capacity(text.len());
     let mut text = text;
     while let Some(at) = text.find(['?', '#']) {

@@ -292,7 +292,7 @@ fn bodies_log_in_by_digest_too() {
             let mut url = origin.url(path).replace("http://", "http://ann:hush%3Ahush@").parse().unwrap();
             let access = Access::new(&mut url, http::HeaderMap::new());
             let request = Request::new(http::Method::PUT, url).body(Body::Bytes(vec![7; size].into()));
-            let answer = Net::new(Options::default()).ask(request, &access).await.unwrap();
+            let answer = Net::new(Options::default()).ask(&request, &access).await.unwrap();
             assert_eq!(answer.status, 200, "{}", origin.story());
         }
     });

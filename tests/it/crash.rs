@@ -227,15 +227,46 @@ fn kills_around_what_is_parked() {
 /// One line of the disk log.
 #[derive(Debug, Clone)]
 pub enum Step {
-    Create { inode: u64, path: PathBuf },
-    Write { inode: u64, at: u64, bytes: Vec<u8> },
-    Length { inode: u64, length: u64 },
-    Syncing { inode: u64 },
-    Synced { inode: u64 },
-    MakeDir { path: PathBuf },
-    SyncDir { path: PathBuf },
-    Rename { from: PathBuf, to: PathBuf },
-    Remove { path: PathBuf },
+    Create {
+        inode: u64,
+        path: PathBuf,
+    },
+    /// A file without a name.
+    Unnamed {
+        inode: u64,
+    },
+    Link {
+        inode: u64,
+        path: PathBuf,
+    },
+    Write {
+        inode: u64,
+        at: u64,
+        bytes: Vec<u8>,
+    },
+    Length {
+        inode: u64,
+        length: u64,
+    },
+    Syncing {
+        inode: u64,
+    },
+    Synced {
+        inode: u64,
+    },
+    MakeDir {
+        path: PathBuf,
+    },
+    SyncDir {
+        path: PathBuf,
+    },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    Remove {
+        path: PathBuf,
+    },
 }
 
 pub fn read_log(text: &str, dir: &Path) -> Vec<Step> {
@@ -247,6 +278,8 @@ pub fn read_log(text: &str, dir: &Path) -> Vec<Step> {
         let words: Vec<&str> = line.split('\t').collect();
         let number = |i: usize| words[i].parse::<u64>().unwrap();
         Some(match words[0] {
+            "create" if words[2].is_empty() => Step::Unnamed { inode: number(1) },
+            "link" => Step::Link { inode: number(1), path: path(words[2]) },
             "create" => Step::Create { inode: number(1), path: path(words[2]) },
             "write" => Step::Write { inode: number(1), at: number(2), bytes: onward::digest::unhex(words[3]).unwrap() },
             "length" => Step::Length { inode: number(1), length: number(2) },
@@ -267,10 +300,12 @@ pub fn read_log(text: &str, dir: &Path) -> Vec<Step> {
 fn one_number_a_file(mut steps: Vec<Step>) -> Vec<Step> {
     let mut times: BTreeMap<u64, u64> = BTreeMap::new();
     for step in &mut steps {
-        if let Step::Create { inode, .. } = step {
+        if let Step::Create { inode, .. } | Step::Unnamed { inode } = step {
             *times.entry(*inode).or_default() += 1;
         }
         if let Step::Create { inode, .. }
+        | Step::Unnamed { inode }
+        | Step::Link { inode, .. }
         | Step::Write { inode, .. }
         | Step::Length { inode, .. }
         | Step::Syncing { inode }
@@ -317,6 +352,8 @@ pub fn after_power_cut(steps: &[Step], luck: Luck) -> BTreeMap<PathBuf, (u64, Ve
                 inodes.insert(*inode, Inode::default());
                 names.insert(path.clone(), *inode);
             }
+            Step::Unnamed { inode } => drop(inodes.insert(*inode, Inode::default())),
+            Step::Link { inode, path } => drop(names.insert(path.clone(), *inode)),
             Step::Write { inode, at, bytes } => {
                 let file = inodes.entry(*inode).or_default();
                 put(&mut file.now, *at, bytes);
@@ -441,6 +478,31 @@ fn logged_run(origin: &Origin, content: &Content, args: &[&str]) -> Vec<Step> {
     ended.exits(0);
     let text = std::fs::read_to_string(&log).unwrap();
     read_log(&text, &world.dir())
+}
+
+/// The same for a file that is small enough to have no name before it is finished.
+#[test]
+fn power_cuts_of_a_small_file() {
+    let content = Content::random(35, 5000);
+    let origin = Origin::serving(&content);
+    let world = World::new();
+    let log = world.beside("disk.log");
+    download(&world, &origin.url("/file.bin")).env("ONWARD_DISK_LOG", &log).run().exits(0);
+    world.holds_only(&["file.bin"]);
+    let steps = read_log(&std::fs::read_to_string(&log).unwrap(), &world.dir());
+    assert!(steps.iter().any(|step| matches!(step, Step::Link { .. })), "{steps:?}");
+    for cut in 0..=steps.len() {
+        for luck in [Luck::None, Luck::Names, Luck::Some(seed() + cut as u64), Luck::All] {
+            let folder = after_power_cut(&steps[..cut], luck);
+            let named = steps[..cut].iter().position(|step| matches!(step, Step::Link { .. }));
+            let there = folder.get(Path::new("file.bin")).map(|(_, bytes)| bytes.as_slice());
+            assert!(there.is_none_or(|bytes| bytes == content.bytes()), "{cut} {luck:?}");
+            assert!(there.is_none() || named.is_some());
+            assert!(folder.keys().all(|name| name == Path::new("file.bin")), "{cut} {luck:?}: {folder:?}");
+        }
+    }
+    let last = after_power_cut(&steps, Luck::None);
+    assert!(last.contains_key(Path::new("file.bin")), "it was told as done, and a power cut takes it");
 }
 
 /// The power is cut after every single change to the disk of one whole run.

@@ -3,6 +3,7 @@
 //! The first request is the transfer: it asks for the first missing byte and everything behind it, and its answer
 //! says what the remote can do. What an earlier run left is used only if [`crate::plan`] says so, for this answer.
 
+mod at_once;
 mod claims;
 mod evidence;
 mod existing;
@@ -13,6 +14,7 @@ mod prefix;
 mod records;
 mod small;
 
+use at_once::AtOnce;
 pub use claims::Claims;
 pub use finish::digests_wanted;
 
@@ -183,7 +185,7 @@ impl Transfer<'_> {
             if let Some(outcome) = self.published(path)? {
                 return Ok(outcome);
             }
-            if let Some(outcome) = self.already_there(path).await? {
+            if let Some(outcome) = Box::pin(self.already_there(path)).await? {
                 return Ok(outcome);
             }
         }
@@ -198,7 +200,7 @@ impl Transfer<'_> {
             match own.record().is_some() {
                 // The same command again: what was taken over then is gone on from.
                 true => slot = Some(own),
-                false => self.take_over(own, path, &prefix).await?,
+                false => Box::pin(self.take_over(*own, path, &prefix)).await?,
             }
         }
         let mut fresh = false;
@@ -236,8 +238,9 @@ impl Transfer<'_> {
         }
     }
 
-    fn slot(&self, target: &Path) -> Result<Slot, Fault> {
-        let slot = Slot::take(Place { trust: self.order.trust, ..Place::beside(target) })?;
+    /// On the heap, as the record: thousands of tasks are moved around that have neither.
+    fn slot(&self, target: &Path) -> Result<Box<Slot>, Fault> {
+        let slot = Box::new(Slot::take(Place { trust: self.order.trust, ..Place::beside(target) })?);
         if let Some(problem) = slot.problem() {
             self.tell(Event::Warning { text: format!("starting over: {problem}") });
         }
@@ -251,14 +254,15 @@ impl Transfer<'_> {
     async fn attempt(
         &mut self,
         target: &mut Option<PathBuf>,
-        slot: Option<Slot>,
+        slot: Option<Box<Slot>>,
         fresh: bool,
     ) -> Result<Attempt, Fault> {
         let slot = match (slot, target.as_deref()) {
             (None, Some(path)) => Some(self.slot(path)?),
             (slot, _) => slot,
         };
-        let record = slot.as_ref().and_then(|slot| slot.record()).filter(|_| !fresh).cloned();
+        let record =
+            slot.as_ref().and_then(|slot| slot.record()).filter(|_| !fresh).map(|record| Box::new(record.clone()));
         if let Some(record) = &record
             && self.order.checksum.is_none()
         {
@@ -272,9 +276,9 @@ impl Transfer<'_> {
             // Everything is there: a kill came between the last byte and the final name.
             let file = slot.resume()?;
             self.resumed(&file);
-            return self.complete(file, path, None).await;
+            return Box::pin(self.complete(file, path, None)).await;
         }
-        let opening = self.open(record.as_ref()).await?;
+        let opening = self.open(record.as_deref()).await?;
         opening.head.hops.iter().for_each(|hop| {
             self.tell(Event::Redirect { from: hop.from.clone(), to: hop.to.clone(), status: hop.status });
         });
@@ -285,13 +289,17 @@ impl Transfer<'_> {
             *target = None;
             return Ok(Attempt::GoOn);
         }
-        let opening = self.in_turn(opening, record.as_ref()).await?;
+        let mut opening = self.in_turn(opening, record.as_deref()).await?;
         let (slot, path) = match (slot, target.clone()) {
             (Some(slot), Some(path)) => (slot, path),
             _ => {
                 let path = self.named(&opening.head);
                 self.tools.claims.claim(&path, self.order.file)?;
-                if let Some(outcome) = self.already_there(&path).await? {
+                opening = match self.at_once(&path, opening).await? {
+                    AtOnce::Done(outcome) => return Ok(Attempt::Done(outcome)),
+                    AtOnce::Not(opening) => opening,
+                };
+                if let Some(outcome) = Box::pin(self.already_there(&path)).await? {
                     return Ok(Attempt::Done(outcome));
                 }
                 let slot = self.slot(&path)?;
@@ -303,15 +311,15 @@ impl Transfer<'_> {
             }
         };
         *target = Some(path.clone());
-        self.adopt(slot, &path, record, opening, fresh).await
+        Box::pin(self.adopt(slot, &path, record, opening, fresh)).await
     }
 
     /// Goes on with what is there, or begins anew: as [`crate::plan`] says for this answer.
     async fn adopt(
         &mut self,
-        slot: Slot,
+        slot: Box<Slot>,
         path: &Path,
-        record: Option<Record>,
+        record: Option<Box<Record>>,
         mut opening: Opening,
         fresh: bool,
     ) -> Result<Attempt, Fault> {

@@ -133,7 +133,7 @@ impl Shelf {
     }
 
     async fn ask(&self, request: Request) -> Result<Response, Fault> {
-        self.net.ask(request, &self.destination.access).await
+        self.net.ask(&request, &self.destination.access).await
     }
 
     async fn send(&self, request: Request) -> Result<Reply, Fault> {

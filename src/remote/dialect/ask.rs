@@ -30,7 +30,7 @@ impl Form {
         // What the user says about silence counts more than what the page was written for.
         let own = self.net.options().stall_timeout != Options::default().stall_timeout;
         let request = Request { known: self.known.clone(), ..request.stall(call.stall.filter(|_| !own)) };
-        let response = self.net.ask(request, &self.destination.access).await?;
+        let response = self.net.ask(&request, &self.destination.access).await?;
         let (status, headers) = (response.status.as_u16(), response.headers.clone());
         let known = response.known.clone();
         let body = match status {

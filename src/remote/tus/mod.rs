@@ -136,7 +136,7 @@ impl Tus {
         let method = request.method.clone();
         let response = match request.body.is_empty() {
             true => self.net.fetch(request, &self.destination.access, &mut |_, _, _| {}).await?,
-            false => self.net.ask(request, &self.destination.access).await?,
+            false => self.net.ask(&request, &self.destination.access).await?,
         };
         let answer = Answered::read(response, &method).await;
         if let Some(expires) = wire::expires(&answer.fields) {
