@@ -85,7 +85,10 @@ impl Memory {
 
     fn real(&self, folder: &Path) -> Option<PathBuf> {
         let mut real = self.real.borrow_mut();
-        real.entry(folder.to_owned()).or_insert_with(|| std::fs::canonicalize(folder).ok()).clone()
+        if !real.contains_key(folder) {
+            real.insert(folder.to_owned(), std::fs::canonicalize(folder).ok());
+        }
+        real.get(folder).cloned().flatten()
     }
 }
 

@@ -29,7 +29,7 @@
 //!    so it says nothing of it, and the next run parks it. Where nothing comes in its place, it has its name again before
 //!    that record goes; killed between those two is the same. No kill leaves a parked file that no record names.
 //! 10. *A small file that comes in one piece* ([`publish_whole`]) is no part of this story: it has no name before it is
-//!    finished, and a kill or a power cut before that leaves nothing.
+//!     finished, and a kill or a power cut before that leaves nothing.
 //!
 //! After an unclean end, or when the data file is not as the record left it, every old byte is read again and
 //! compared with its CRC-64 before the file may be published ([`PartialFile::prove`]): beside the transfer, never

@@ -9,21 +9,27 @@ use crate::record::Stamp;
 use bytes::Bytes;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 /// Writes `content` to a file and publishes it as `path`, which nothing has yet, with the modification time `modified`. What
-/// it was is told once that survives a power cut. A fault means that nothing was done: the name, or that of its data or
-/// its record, is taken, or this is no place for files without a name. `then` is called on the disk's thread once it is
-/// there.
+/// it was is told once that survives a power cut; `then` is called with it on the disk's own thread. `None`: nothing was
+/// done. The name, or that of its data or its record, is taken, this is no place for files without a name, or there is no
+/// room. A fault: it has its name, and whether that survives a power cut is not known.
 pub async fn publish_whole(
     path: &Path,
     content: Bytes,
     modified: Option<SystemTime>,
     then: impl FnOnce(&Stamp) + Send + 'static,
-) -> Result<Stamp, Fault> {
-    let then: Then = Mutex::new(Some(Box::new(then)));
-    in_a_group(Box::new(Unnamed { path: path.to_owned(), content, modified, written: OnceLock::new(), then })).await
+) -> Result<Option<Stamp>, Fault> {
+    let named = Arc::new(AtomicBool::new(false));
+    let (path, written, then) = (path.to_owned(), OnceLock::new(), Mutex::new(Some(Box::new(then) as Box<_>)));
+    let unnamed = Unnamed { path, content, modified, written, named: named.clone(), then };
+    match in_a_group(Box::new(unnamed)).await {
+        Err(_) if !named.load(Ordering::Relaxed) => Ok(None),
+        outcome => outcome.map(Some),
+    }
 }
 
 type Then = Mutex<Option<Box<dyn FnOnce(&Stamp) + Send>>>;
@@ -34,6 +40,7 @@ struct Unnamed {
     modified: Option<SystemTime>,
     /// The file, once its data is safe, and where it goes.
     written: OnceLock<(File, Spot)>,
+    named: Arc<AtomicBool>,
     then: Then,
 }
 
@@ -63,10 +70,11 @@ impl Ending for Unnamed {
 
     fn give_name(&self) -> Result<(), Fault> {
         let (file, spot) = self.written()?;
-        match disk::name_unnamed(file, spot)? {
-            true => Ok(()),
-            false => Err(taken(&self.path)),
+        if !disk::name_unnamed(file, spot)? {
+            return Err(taken(&self.path));
         }
+        self.named.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     fn spot(&self) -> Result<&Spot, Fault> {

@@ -50,9 +50,9 @@ impl Transfer<'_> {
         if content.len() as u64 == length {
             // Others need not wait for the disk.
             drop(self.order.turn.take());
-            // Where that fails, the usual way finds out what is in the way, and says so.
+            // Where something is in the way, the usual way finds out what, and says so.
             let then = self.tools.memory.reminder(path, &self.order.url, &head.validator, None);
-            if publish_whole(path, content.clone(), modified, then).await.is_ok() {
+            if publish_whole(path, content.clone(), modified, then).await?.is_some() {
                 self.moved += length;
                 let place = shown_place(path);
                 return Ok(AtOnce::Done(Outcome { place, moved: self.moved, already: 0, proof: None }));

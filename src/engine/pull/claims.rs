@@ -6,20 +6,24 @@ use crate::event::FileId;
 use crate::fault::{Fault, Kind};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// Who has which path, finished ones included.
 #[derive(Default)]
 pub struct Claims {
-    files: RefCell<HashMap<PathBuf, FileId>>,
-    /// The real paths of the folders of this run.
-    folders: RefCell<HashMap<PathBuf, PathBuf>>,
+    /// By the number of the folder and the name in it: a whole path is slow to look up, and there are thousands.
+    files: RefCell<HashMap<(usize, OsString), FileId>>,
+    /// The folders of this run as they are called, each with the number of the real one.
+    folders: RefCell<HashMap<PathBuf, usize>>,
+    /// The real paths of the folders.
+    real: RefCell<Vec<PathBuf>>,
 }
 
 impl Claims {
     /// Takes `path` for `file`. That another file of this run has it is a fault of kind `Local`.
     pub fn claim(&self, path: &Path, file: FileId) -> Result<(), Fault> {
-        let key = self.real(disk::folder_of(path)).join(path.file_name().unwrap_or_default());
+        let key = (self.folder(disk::folder_of(path)), path.file_name().unwrap_or_default().to_owned());
         if *self.files.borrow_mut().entry(key).or_insert(file) == file {
             return Ok(());
         }
@@ -29,14 +33,19 @@ impl Claims {
             .hint("download it by itself with -o, or into another folder with -d"))
     }
 
-    fn real(&self, folder: PathBuf) -> PathBuf {
+    fn folder(&self, folder: PathBuf) -> usize {
         let mut folders = self.folders.borrow_mut();
-        if let Some(real) = folders.get(&folder) {
-            return real.clone();
+        if let Some(number) = folders.get(&folder) {
+            return *number;
         }
-        let real = std::fs::canonicalize(&folder).unwrap_or_else(|_| folder.clone());
-        folders.insert(folder, real.clone());
-        real
+        let path = std::fs::canonicalize(&folder).unwrap_or_else(|_| folder.clone());
+        let mut real = self.real.borrow_mut();
+        let number = real.iter().position(|known| *known == path).unwrap_or(real.len());
+        if number == real.len() {
+            real.push(path);
+        }
+        folders.insert(folder, number);
+        number
     }
 }
 

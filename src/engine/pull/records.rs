@@ -19,7 +19,10 @@ impl Records {
     /// not among them: it holds those targets already.
     pub fn target(&self, folder: &Path, url: &str) -> Option<PathBuf> {
         let mut folders = self.0.borrow_mut();
-        folders.entry(folder.to_owned()).or_insert_with(|| read(folder)).get(url).cloned()
+        if !folders.contains_key(folder) {
+            folders.insert(folder.to_owned(), read(folder));
+        }
+        folders.get(folder)?.get(url).cloned()
     }
 }
 
