@@ -105,3 +105,62 @@ fn an_end_before_the_known_length_is_a_cut() {
     download(&world, &url).run().exits(0);
     world.finished("file.bin", &content);
 }
+
+/// Small contents are in memory before there is a file: what breaks off or dawdles there is not asked for again.
+#[test]
+fn small_contents_that_do_not_come_in_one_piece() {
+    let content = Content::random(83, 20_000);
+    for (how, when, lie) in [
+        ("it is cut", first(), cut_after(7_000)),
+        ("it is reset", first(), reset_after(7_000)),
+        ("it is slow", always(), at_rate(40_000)),
+        ("nothing of it comes", first(), cut_after(0)),
+    ] {
+        let (world, origin) = (World::new(), Origin::serving(&content));
+        origin.when(when, lie);
+        let ended = download(&world, &origin.url("/file.bin")).run();
+        ended.exits(0);
+        world.finished("file.bin", &content);
+        world.holds_only(&["file.bin"]);
+        // What a reset throws away before it was read is the line's loss.
+        let most = content.len() + if how == "it is reset" { 7_000 } else { 0 };
+        assert!(origin.sent() <= most, "{how}: {}", origin.story());
+    }
+}
+
+/// A small file is finished in one step, and whatever has its name, or that of its data or its record, is respected.
+#[test]
+fn small_contents_take_nobody_s_name() {
+    let content = Content::random(84, 5_000);
+    for (taken, args, code) in [
+        ("file.bin", &[][..], 8),
+        ("file.bin", &["--no-clobber"][..], 0),
+        ("file.bin", &["--overwrite"][..], 0),
+        ("file.bin.partial", &[][..], 0),
+        ("file.bin.partial.toml", &[][..], 0),
+    ] {
+        let (world, origin) = (World::new(), Origin::serving(&content));
+        world.write(taken, vec![7; 5_000]);
+        let ended = download(&world, &origin.url("/file.bin")).args(args).run();
+        assert_eq!(ended.code(), Some(code), "{taken} {args:?}\n{}", ended.story());
+        match (taken, args) {
+            ("file.bin", [] | ["--no-clobber"]) => assert_eq!(world.read("file.bin"), vec![7; 5_000]),
+            _ => world.finished("file.bin", &content),
+        }
+        world.holds_only(&["file.bin"]);
+    }
+}
+
+/// The mode is what the mask leaves, the time the server's where that is asked for.
+#[test]
+fn small_contents_have_the_mode_and_the_time_of_others() {
+    use std::os::unix::fs::PermissionsExt;
+    let of = |length: u64| {
+        let (world, content) = (World::new(), Content::random(85, length));
+        let origin = Origin::serving(&content);
+        download(&world, &origin.url("/file.bin")).arg("-R").run().exits(0);
+        let meta = std::fs::metadata(world.path("file.bin")).unwrap();
+        (meta.permissions().mode(), meta.modified().unwrap())
+    };
+    assert_eq!(of(5_000), of(LEN));
+}
