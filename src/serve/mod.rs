@@ -10,6 +10,7 @@ mod door;
 mod files;
 mod growing;
 mod handshake;
+mod head;
 mod ietf;
 mod interim;
 mod known;

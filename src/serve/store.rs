@@ -7,10 +7,11 @@
 //! whatever moment a kill comes at, the next start can tell.
 
 use super::Rules;
+use super::head::{self, ENDED, JOINED};
 use super::known::{Entry, Known};
 use super::receipt::Receipt;
 use super::root::Root;
-use super::upload::{Head, Line, NO_END, Opened, Phase, Upload};
+use super::upload::{Head, Line, Opened, Phase, Upload};
 use crate::byteset::{ByteSet, IndexSet};
 use crate::chunk::{ByteRange, Layout};
 use crate::digest::{Algorithm, Digest};
@@ -18,7 +19,7 @@ use crate::disk;
 use crate::event::{Event, Observer};
 use crate::fault::{Fault, Kind};
 use crate::partial::{Follower, PartialFile, Place, Sidecar, Slot, read_sidecar};
-use crate::record::{IfExists, Kind as RecordKind, Record};
+use crate::record::{IfExists, Record};
 use crate::wire::handshake::{Begin, Id, Problem, Reason, wanted};
 use std::collections::HashMap;
 use std::fs::File;
@@ -31,12 +32,6 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 const EMPTY_LIMIT: Duration = Duration::from_secs(3600);
 /// A part of a file that has been joined is forgotten after this time: its bytes are on the disk a second time.
 const JOINED_LIMIT: Duration = Duration::from_secs(600);
-/// Where a record has what an upload that grows from its beginning needs.
-const LINE: &str = "line";
-/// The mark in a record that the client has said it was all.
-pub const ENDED: &str = "ended";
-/// The mark in a record that the bytes are a part of a finished file.
-pub const JOINED: &str = "joined";
 /// So many files get their names at once.
 const NAMING: u32 = 64;
 /// A file nobody was at for so long is closed.
@@ -185,7 +180,7 @@ impl Store {
                 return;
             }
         };
-        let Some((head, md5)) = read_head(&id, &record) else { return };
+        let Some((head, md5)) = head::of_record(&id, &record) else { return };
         // Nobody sends the bytes of a file that is joined: it is as alive as its parts.
         let joined = head.line.as_ref().is_some_and(Line::is_joined);
         let begun = joined || !record.held(disk::boot_id()).is_empty();
@@ -285,7 +280,7 @@ impl Store {
         if_exists: IfExists,
         md5: Option<Digest>,
     ) -> Result<Arc<Upload>, Box<Problem>> {
-        let record = write_head(&head, if_exists, md5.as_ref());
+        let record = head::to_record(&head, if_exists, md5.as_ref());
         let upload = Upload::new(head, if_exists, md5, SystemTime::now(), false, Phase::Closed);
         // On a task of its own: a client that goes away must not leave half an upload behind.
         let store = self.clone();
@@ -563,55 +558,6 @@ pub fn new_id() -> Result<Id, Box<Problem>> {
         Ok(()) => Ok(Id::new(bits)),
         Err(_) => Err(Box::new(Problem::new(Reason::Server, "the system gives no random numbers"))),
     }
-}
-
-fn write_head(head: &Head, if_exists: IfExists, md5: Option<&Digest>) -> Record {
-    let mut record = Record::new(RecordKind::Receive, "", leaf(&head.name), head.layout.chunk_size());
-    record.length = (head.layout.length() != NO_END).then_some(head.layout.length());
-    record.if_exists = if_exists;
-    let session = &mut record.session;
-    let mut set = |key: &str, value: &str| drop(session.insert(key.into(), value.into()));
-    set("domain", &head.domain);
-    set("key", head.key.as_str());
-    set("folder", &head.folder);
-    set("name", &head.name);
-    if let Some(modified) = &head.modified {
-        set("modified", modified);
-    }
-    if let Some(md5) = md5 {
-        set("md5", &md5.hex());
-    }
-    if !head.want.is_empty() {
-        set("want", &head.want.iter().map(|algorithm| algorithm.name()).collect::<Vec<_>>().join(" "));
-    }
-    if let Some(line) = head.line.as_ref().and_then(|line| toml::Value::try_from(line).ok()) {
-        record.session.insert(LINE.into(), line);
-    }
-    record
-}
-
-fn read_head(id: &Id, record: &Record) -> Option<(Head, Option<Digest>)> {
-    if record.kind != RecordKind::Receive {
-        return None;
-    }
-    let get = |key: &str| record.session.get(key).and_then(toml::Value::as_str);
-    let line: Option<Line> = match record.session.get(LINE) {
-        Some(line) => Some(line.clone().try_into().ok()?),
-        None => None,
-    };
-    let length = record.length.or(line.is_some().then_some(NO_END))?;
-    let head = Head {
-        id: id.clone(),
-        domain: get("domain")?.to_string(),
-        key: Id::parse(get("key")?)?,
-        folder: get("folder")?.to_string(),
-        name: get("name")?.to_string(),
-        layout: Layout::new(length, record.chunk_size),
-        modified: get("modified").map(str::to_string),
-        want: wanted(&get("want").unwrap_or_default().split(' ').map(str::to_string).collect::<Vec<_>>()),
-        line,
-    };
-    Some((head, get("md5").and_then(|text| Digest::from_hex(Algorithm::Md5, text))))
 }
 
 /// Runs work that may wait for the disk off the threads that serve connections.

@@ -2,7 +2,8 @@
 //! copy, checked and published like any other. It waits for parts that are not complete yet.
 
 use super::super::check::{self, Content, Order};
-use super::super::store::{JOINED, Store};
+use super::super::head::JOINED;
+use super::super::store::Store;
 use super::super::upload::{Line, NO_END, Over, Phase, Upload};
 use super::{Growing, Outcome, Wish, problem, unknown};
 use crate::partial::PartialFile;

@@ -8,8 +8,9 @@ pub use append::{Append, Expect, Stopped};
 
 use super::Site;
 use super::check::{self, Content, Order};
+use super::head::ENDED;
 use super::root::Taken;
-use super::store::{ENDED, Store, new_id};
+use super::store::{Store, new_id};
 use super::upload::{Head, Line, NO_END, Over, Phase, Protocol, Upload};
 use crate::byteset::ByteSet;
 use crate::chunk::Layout;
