@@ -24,7 +24,7 @@
 //!    gives the final name, the folder is synced, the record is removed. Killed before the rename: all bytes are in
 //!    the record, the next run publishes. Killed after it: no data file, and that very inode under the final name
 //!    means done. What stood under the final name stays until that rename.
-//! 9. *Old data makes way* for another content ([`parked`]): the new record, which names its inode, is durable before the
+//! 9. *Old data makes way* for another content (`parked`): the new record, which names its inode, is durable before the
 //!    rename to `NAME.old.partial`. Killed between the two: the record names the very file that is still `NAME.partial`,
 //!    so it says nothing of it, and the next run parks it. Where nothing comes in its place, it has its name again before
 //!    that record goes; killed between those two is the same. No kill leaves a parked file that no record names.

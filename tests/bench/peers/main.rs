@@ -81,6 +81,9 @@ impl Settings {
         };
         let only = std::env::var("ONWARD_BENCH_ROWS").ok();
         let quick_out = || PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        let out = plot::folder(only.is_none() && !quick).or_else(|| (quick && only.is_none()).then(quick_out));
+        // Before anything is measured: an hour later is too late to find out that it cannot be written.
+        out.iter().for_each(|folder| std::fs::create_dir_all(folder).expect("the results have a folder"));
         Self {
             mib: number("MIB", 2048, 128),
             middle: number("MIDDLE_MB", 300, 60) * 1_000_000,
@@ -89,7 +92,7 @@ impl Settings {
             huge_gib: number("HUGE_GIB", 1024, 1024),
             largest_mib: number("LARGEST_MIB", 100 << 10, 1 << 10),
             most_files: number("MOST_FILES", 10_000, 1000),
-            out: plot::folder(only.is_none() && !quick).or_else(|| (quick && only.is_none()).then(quick_out)),
+            out,
             only,
             quick,
         }

@@ -28,7 +28,7 @@ impl Report {
     /// The head: when, where, with what.
     pub fn new(settings: &Settings) -> Self {
         let mut head = String::from(
-            "# Beside other tools\n\nWritten by `cargo bench --bench peers`; `tests/bench/peers/` says how. Wall and CPU are seconds, memory is the peak in MiB.\n\n",
+            "# Beside other tools\n\nWritten by `cargo bench --bench peers`; `tests/bench/peers/` says how. Wall and CPU are seconds, memory is the peak in MiB. [What limits each row](limits.md), with profiles.\n\n",
         );
         let machine = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = machine.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("an unknown processor");
