@@ -6,21 +6,30 @@ use super::{DATA_SUFFIX, Place};
 use crate::disk;
 use crate::fault::{Fault, Kind};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 impl Place {
-    /// Moves the data out of the way, to a name that nobody has.
-    pub(super) fn park(&self) -> Result<(), Fault> {
-        for name in self.parking() {
-            if disk::rename_if_free(&self.data, &name)? {
-                return Ok(());
-            }
+    /// A name out of the way that nobody has.
+    pub(super) fn free_parking(&self) -> Result<PathBuf, Fault> {
+        let free = |path: &PathBuf| std::fs::symlink_metadata(path).is_err_and(|e| e.kind() == ErrorKind::NotFound);
+        self.parking().into_iter().find(free).ok_or_else(|| self.in_the_way())
+    }
+
+    /// Moves the data out of the way, to such a name.
+    pub(super) fn park(&self, name: &Path) -> Result<(), Fault> {
+        match disk::rename_if_free(&self.data, name)? {
+            true => Ok(()),
+            false => Err(self.in_the_way()),
         }
+    }
+
+    fn in_the_way(&self) -> Fault {
         let [name, _] = self.parking();
         let text =
             format!("{} cannot be moved out of the way: {} is taken", disk::shown(&self.data), disk::shown(&name));
-        Err(Fault::new(Kind::Local, text).hint("move one of them away, then run the same command again"))
+        Fault::new(Kind::Local, text).hint("move one of them away, then run the same command again")
     }
 
     /// Where the file is that was parked under this inode; `None` when it is gone or was never there.

@@ -147,9 +147,12 @@ impl Slot {
         let arrived = known.map(|record| record.held(record.recent_boot.as_deref().unwrap_or_default()).end());
         let length = arrived.unwrap_or(meta.len()).min(meta.len());
         let is_longer = length > there.map_or(0, |meta| meta.len());
+        let mut aside = None;
         if is_longer {
-            disk::set_length(data, length).map_err(|e| disk::fault("set the length of", &self.place.data, &e))?;
             self.place.remove_parked(self.parked)?;
+            // Before anything else: where the data cannot make way, it and its record stay as they are.
+            aside = Some(self.place.free_parking()?);
+            disk::set_length(data, length).map_err(|e| disk::fault("set the length of", &self.place.data, &e))?;
             self.parked = Some(meta.ino());
         }
         if self.parked.is_some() {
@@ -158,9 +161,9 @@ impl Slot {
         } else {
             self.place.remove_record()?;
         }
-        match is_longer {
-            true => self.place.park(),
-            false => disk::remove(&self.place.data).map(drop),
+        match aside {
+            Some(name) => self.place.park(&name),
+            None => disk::remove(&self.place.data).map(drop),
         }?;
         disk::point("parked");
         Ok(())

@@ -354,6 +354,19 @@ async fn what_somebody_else_calls_so_is_not_ours() {
 }
 
 #[tokio::test]
+async fn where_nothing_can_make_way_the_record_stays() {
+    let folder = Folder::new();
+    let file = folder.slot().begin(record()).unwrap();
+    write(&file, 0, 1500);
+    file.keep().await.unwrap();
+    for taken in ["f.old.partial", "f.parked.partial"] {
+        std::fs::write(folder.0.path().join(taken), "somebody's").unwrap();
+    }
+    assert_eq!(folder.slot().begin(record()).err().map(|fault| fault.code()), Some(8));
+    assert_eq!(folder.slot().resume().unwrap().held().to_string(), "0-1499");
+}
+
+#[tokio::test]
 async fn what_was_parked_and_is_taken_up_by_another_stays() {
     let folder = Folder::new();
     std::fs::write(folder.0.path().join("f.partial"), "old").unwrap();

@@ -1,5 +1,5 @@
-//! Lines for logs: one when a file has been at it for a second, one after ten seconds, then one every sixty seconds or ten percent, one at
-//! each retry, and one at the end. No line is ever rewritten.
+//! Lines for logs: one when a file has been at it for a second, one after ten seconds, then one every sixty seconds or
+//! ten percent, one at each retry, and one at the end. No line is ever rewritten.
 
 use super::seen::{Seen, Tally};
 use super::{Face, message, words};

@@ -13,6 +13,7 @@ const LINE: &str = "line";
 pub const ENDED: &str = "ended";
 /// The mark in a record that the bytes are a part of a finished file.
 pub const JOINED: &str = "joined";
+
 /// The record of an upload that has no byte yet.
 pub fn to_record(head: &Head, if_exists: IfExists, md5: Option<&Digest>) -> Record {
     let mut record = Record::new(Kind::Receive, "", leaf(&head.name), head.layout.chunk_size());

@@ -84,7 +84,7 @@ fn defused(name: String) -> String {
 /// Whether DOS and its heirs take the name for a device: extensions and blanks before them do not matter.
 fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim_end();
-    // Longer ones need no other case.
+    // No device has a longer name.
     if stem.chars().count() > "CONOUT$".len() {
         return false;
     }

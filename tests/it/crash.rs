@@ -192,6 +192,7 @@ fn killed_after_publishing() {
 fn kills_around_what_is_parked() {
     let content = Content::random(34, 1 << 20);
     let old = vec![7; 300_000];
+    let mut reached = BTreeSet::new();
     for (point, nothing_comes) in
         [("parking", false), ("parked", false), ("parking", true), ("withdrawing", true), ("withdrawn", true)]
     {
@@ -207,6 +208,7 @@ fn kills_around_what_is_parked() {
             let run = || download(&world, &url).args(["-x1", "--retries", "0"]);
             run().crash_at(point).run().died_of(Signal::KILL);
             let again = run().crash_at(second).run();
+            reached.extend(again.code().is_none().then_some(second));
             if world.exists("file.bin") {
                 again.exits(0);
             } else {
@@ -222,6 +224,7 @@ fn kills_around_what_is_parked() {
             assert_eq!(world.names(), ["file.bin"], "{what}");
         }
     }
+    assert_eq!(reached.len(), 4, "only these were reached the second time: {reached:?}");
 }
 
 /// One line of the disk log.
