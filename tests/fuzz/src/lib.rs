@@ -10,7 +10,7 @@ pub mod chunk;
 pub mod digest;
 #[path = "../../../src/fault.rs"]
 pub mod fault;
-#[path = "../../../src/record.rs"]
+#[path = "../../../src/record/mod.rs"]
 pub mod record;
 #[path = "../../../src/units.rs"]
 pub mod units;
