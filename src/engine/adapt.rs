@@ -7,6 +7,11 @@ use std::time::Duration;
 pub const MOST: u32 = 16;
 /// A measurement shorter than this says nothing.
 const PROBE: Duration = Duration::from_millis(20);
+/// From so many bytes a second on, a pause of the other side that nobody would notice is a good part of `PROBE`, and
+/// there is hardly anything to be won in a hurry:
+const FAST: f64 = 200e6;
+/// so that a measurement there takes this long.
+const FAST_PROBE: Duration = Duration::from_millis(100);
 /// How long a new number of connections is watched before it is found useless: they have to get up to speed.
 const SETTLE: Duration = Duration::from_millis(400);
 /// After a step that did not help, this long until the next try.
@@ -15,7 +20,8 @@ const REST: Duration = Duration::from_secs(20);
 const GAIN: f64 = 1.15;
 /// A step is to so many times the connections: on a long line every round of trying costs.
 const STEP: u32 = 4;
-/// Above this share of one processor the machine is the limit, not the line.
+/// Above this share of one processor the machine is the limit, not the line: no more connections, and fewer of them are
+/// put to the test, as each costs.
 const BUSY: f64 = 0.6;
 
 /// An answer whose head takes longer has come a long way: a connection over it is slow for its first second.
@@ -56,6 +62,10 @@ pub struct Adapt {
     since: Option<Sample>,
     /// What the number now, or the one that the others do not leave yet, is compared with.
     before: Option<(u32, f64)>,
+    /// How many there were, and how fast, before fewer were put to the test.
+    above: Option<(u32, f64)>,
+    /// Fewer than these were too few when that was put to the test.
+    least: u32,
     rest_until: Duration,
 }
 
@@ -72,6 +82,8 @@ impl Adapt {
             helped: None,
             since: None,
             before: None,
+            above: None,
+            least: 1,
             rest_until: Duration::ZERO,
         }
     }
@@ -96,7 +108,7 @@ impl Adapt {
         let before = self.wanted();
         self.share = if self.fixed { u32::MAX } else { share.max(1) };
         if self.wanted() < before {
-            (self.before, self.since) = (None, None);
+            (self.before, self.above, self.since) = (None, None, None);
         }
     }
 
@@ -104,7 +116,7 @@ impl Adapt {
     pub fn refused(&mut self, open: u32) {
         self.ceiling = self.ceiling.min(open.max(1));
         self.wanted = self.wanted.min(self.ceiling);
-        self.before = None;
+        (self.before, self.above) = (None, None);
     }
 
     /// The largest number that this run has learned is allowed, where it is below the usual one.
@@ -124,33 +136,71 @@ impl Adapt {
             return;
         };
         let over = sample.now.saturating_sub(since.now);
-        if self.fixed || over < PROBE || sample.now < self.rest_until {
+        if self.fixed || over < PROBE {
             return;
         }
         let rate = (sample.moved - since.moved) as f64 / over.as_secs_f64();
         let cpu = sample.cpu.saturating_sub(since.cpu).as_secs_f64() / over.as_secs_f64();
+        if rate >= FAST && over < FAST_PROBE || !self.judge(rate, over, sample.now) {
+            return;
+        }
+        self.since = Some(sample);
+        self.before = (self.wanted() < self.wanted).then_some((self.wanted(), rate));
+        if self.before.is_some() || self.shrink(rate, cpu, &sample) {
+            return;
+        }
+        if sample.now >= self.rest_until {
+            self.grow(rate, cpu, &sample);
+        }
+    }
+
+    /// What came of the number that is being put to the test, if one is. Whether that is known by now.
+    fn judge(&mut self, rate: f64, over: Duration, at: Duration) -> bool {
         let now = self.wanted();
+        if let Some((more, faster)) = self.above {
+            let enough = rate * GAIN >= faster;
+            // What loses half of what it could is seen at once.
+            let plain = enough || rate < faster * (f64::from(now) / f64::from(more)).sqrt();
+            if !plain && over < SETTLE {
+                return false;
+            }
+            self.above = None;
+            if !enough {
+                (self.wanted, self.least) = (more, more);
+            }
+            self.rest_until = at + REST;
+            self.helped = Some(self.wanted);
+        }
         // What is less than twice as many cannot be told from noise.
         if let Some((fewer, slower)) = self.before.filter(|(fewer, _)| now >= fewer * 2) {
             // Half of what the step could have brought at best is enough to see it at once.
             let plain = rate >= slower * f64::from(now / fewer).sqrt();
             if !plain && over < SETTLE {
-                return;
+                return false;
             }
             if rate < slower * GAIN {
                 self.wanted = fewer;
-                self.rest_until = sample.now + REST;
+                self.rest_until = at + REST;
             }
             // Of more than the others leave nothing was learned.
             if self.wanted() == self.wanted {
                 self.helped = Some(self.wanted);
             }
         }
-        self.since = Some(sample);
-        self.before = (self.wanted() < self.wanted).then_some((self.wanted(), rate));
-        if self.before.is_none() && sample.now >= self.rest_until {
-            self.grow(rate, cpu, &sample);
+        true
+    }
+
+    /// Tries fewer where a fast machine is the limit: the number may be one that was remembered, or have come from a moment
+    /// in which the other side paused. Whether it does. (Where less comes, handshakes and slow starts would be judged.)
+    fn shrink(&mut self, rate: f64, cpu: f64, sample: &Sample) -> bool {
+        let fewer = (self.wanted / STEP).max(1);
+        let worth_it = rate >= FAST && cpu >= BUSY && sample.left as f64 > rate * 0.3;
+        if !worth_it || fewer >= self.wanted || fewer < self.least {
+            return false;
         }
+        self.above = Some((self.wanted, rate));
+        self.wanted = fewer;
+        true
     }
 
     fn grow(&mut self, rate: f64, cpu: f64, sample: &Sample) {
@@ -230,6 +280,36 @@ mod tests {
             *now += Duration::from_millis(100);
             *moved += 2_000_000 * u64::from(adapt.wanted());
             adapt.look(Sample { now: *now, moved: *moved, cpu: Duration::ZERO, left: 10 << 30, limit: None });
+        }
+    }
+
+    #[test]
+    fn fewer_are_tried_where_the_machine_is_the_limit() {
+        let begun_with = |n| Adapt::new(None, None, Some(n));
+        let each_costs = |n: u32| 2e9 / (1.0 + f64::from(n - 1) / 10.0);
+        for (first, costs) in [(16, true), (4, true), (16, false)] {
+            let mut adapt = begun_with(first);
+            let n = settle(&mut adapt, 0.95, |n| if costs { each_costs(n) } else { 2e9 });
+            assert_eq!((n, adapt.helped(), adapt.limit()), (1, Some(1), None), "{first} {costs}");
+        }
+        let mut adapt = begun_with(16);
+        assert_eq!(settle(&mut adapt, 0.95, |n| 60e6 * f64::from(n)), 16, "they are needed");
+        assert_eq!(adapt.helped(), Some(16));
+        assert_eq!(settle(&mut begun_with(16), 0.95, |n| 400e6f64.min(150e6 * f64::from(n))), 4, "four are enough");
+        assert_eq!(settle(&mut begun_with(16), 0.95, |_| 50e6), 16, "what is slow is not judged by the processor");
+        assert_eq!(settle(&mut Adapt::new(Some(16), None, None), 0.95, each_costs), 16, "the user's word");
+    }
+
+    #[test]
+    fn a_pause_of_the_other_side_is_no_reason_for_more_on_a_fast_line() {
+        let mut adapt = Adapt::new(None, None, None);
+        let (mut moved, mut cpu) = (0, Duration::ZERO);
+        for tick in 0..200u64 {
+            let paused = tick % 8 == 3;
+            adapt.look(Sample { now: Duration::from_millis(25 * tick), moved, cpu, left: 10 << 30, limit: None });
+            assert_eq!(adapt.wanted(), 1, "at {tick}");
+            moved += if paused { 15_000_000 } else { 50_000_000 };
+            cpu += Duration::from_millis(if paused { 5 } else { 24 });
         }
     }
 
