@@ -20,8 +20,8 @@ const REST: Duration = Duration::from_secs(20);
 const GAIN: f64 = 1.15;
 /// A step is to so many times the connections: on a long line every round of trying costs.
 const STEP: u32 = 4;
-/// Above this share of one processor the machine is the limit, not the line: no more connections, and fewer of them are
-/// put to the test, as each costs.
+/// Above this share of one processor the machine is the limit, not the line: no more connections, and before long a
+/// single one is put to the test, as each costs.
 const BUSY: f64 = 0.6;
 
 /// An answer whose head takes longer has come a long way: a connection over it is slow for its first second.
@@ -62,10 +62,12 @@ pub struct Adapt {
     since: Option<Sample>,
     /// What the number now, or the one that the others do not leave yet, is compared with.
     before: Option<(u32, f64)>,
-    /// How many there were, and how fast, before fewer were put to the test.
+    /// How many there were, and how fast, before a single one was put to the test.
     above: Option<(u32, f64)>,
-    /// Fewer than these were too few when that was put to the test.
-    least: u32,
+    /// A single one was too few when that was put to the test.
+    one_is_few: bool,
+    /// Since when the machine has been the limit without a break.
+    busy_since: Option<Duration>,
     rest_until: Duration,
 }
 
@@ -83,7 +85,8 @@ impl Adapt {
             since: None,
             before: None,
             above: None,
-            least: 1,
+            one_is_few: false,
+            busy_since: None,
             rest_until: Duration::ZERO,
         }
     }
@@ -146,7 +149,9 @@ impl Adapt {
         }
         self.since = Some(sample);
         self.before = (self.wanted() < self.wanted).then_some((self.wanted(), rate));
-        if self.before.is_some() || self.shrink(rate, cpu, &sample) {
+        let busy = rate >= FAST && cpu >= BUSY;
+        self.busy_since = self.busy_since.or(Some(since.now)).filter(|_| busy);
+        if self.before.is_some() || self.shrink(rate, &sample) {
             return;
         }
         if sample.now >= self.rest_until {
@@ -160,13 +165,13 @@ impl Adapt {
         if let Some((more, faster)) = self.above {
             let enough = rate * GAIN >= faster;
             // What loses half of what it could is seen at once.
-            let plain = enough || rate < faster * (f64::from(now) / f64::from(more)).sqrt();
+            let plain = enough || rate < faster / f64::from(more).sqrt();
             if !plain && over < SETTLE {
                 return false;
             }
             self.above = None;
             if !enough {
-                (self.wanted, self.least) = (more, more);
+                (self.wanted, self.one_is_few) = (more, true);
             }
             self.rest_until = at + REST;
             self.helped = Some(self.wanted);
@@ -190,16 +195,16 @@ impl Adapt {
         true
     }
 
-    /// Tries fewer where a fast machine is the limit: the number may be one that was remembered, or have come from a moment
-    /// in which the other side paused. Whether it does. (Where less comes, handshakes and slow starts would be judged.)
-    fn shrink(&mut self, rate: f64, cpu: f64, sample: &Sample) -> bool {
-        let fewer = (self.wanted / STEP).max(1);
-        let worth_it = rate >= FAST && cpu >= BUSY && sample.left as f64 > rate * 0.3;
-        if !worth_it || fewer >= self.wanted || fewer < self.least {
+    /// Tries a single one where a fast machine is the limit: the number may be one that was remembered, or have come from
+    /// a moment in which the other side paused. Whether it does. (Where less comes, handshakes and slow starts would be
+    /// judged; and a server that holds back for a second what it gives may be fast for a moment.)
+    fn shrink(&mut self, rate: f64, sample: &Sample) -> bool {
+        let long = self.busy_since.is_some_and(|since| sample.now.saturating_sub(since) >= SETTLE);
+        if !long || self.one_is_few || self.wanted == 1 || (sample.left as f64) < rate * 0.3 {
             return false;
         }
         self.above = Some((self.wanted, rate));
-        self.wanted = fewer;
+        self.wanted = 1;
         true
     }
 
@@ -284,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn fewer_are_tried_where_the_machine_is_the_limit() {
+    fn one_is_tried_where_the_machine_is_the_limit() {
         let begun_with = |n| Adapt::new(None, None, Some(n));
         let each_costs = |n: u32| 2e9 / (1.0 + f64::from(n - 1) / 10.0);
         for (first, costs) in [(16, true), (4, true), (16, false)] {
@@ -295,8 +300,14 @@ mod tests {
         let mut adapt = begun_with(16);
         assert_eq!(settle(&mut adapt, 0.95, |n| 60e6 * f64::from(n)), 16, "they are needed");
         assert_eq!(adapt.helped(), Some(16));
-        assert_eq!(settle(&mut begun_with(16), 0.95, |n| 400e6f64.min(150e6 * f64::from(n))), 4, "four are enough");
         assert_eq!(settle(&mut begun_with(16), 0.95, |_| 50e6), 16, "what is slow is not judged by the processor");
+        let mut adapt = begun_with(16);
+        for tick in 0..300u64 {
+            let now = Duration::from_millis(25 * tick);
+            let (moved, cpu) = (60_000_000 * tick.div_ceil(40), Duration::from_millis(25 * tick.div_ceil(40)));
+            adapt.look(Sample { now, moved, cpu, left: 10 << 30, limit: None });
+            assert_eq!(adapt.wanted(), 16, "what comes once a second, at {tick}");
+        }
         assert_eq!(settle(&mut Adapt::new(Some(16), None, None), 0.95, each_costs), 16, "the user's word");
     }
 
