@@ -4,6 +4,7 @@
 use super::body::Outgoing;
 use super::line::Line;
 use super::pulse::{Noted, Noting};
+use super::secured::Secured;
 use super::{IpChoice, Options};
 use http::Uri;
 use hyper_util::client::legacy::Client;
@@ -19,10 +20,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -33,8 +32,6 @@ pub(super) type Direct = Client<Noted<Connector>, Outgoing>;
 const IDLE: Duration = Duration::from_secs(90);
 /// The largest read of an HTTP/1.1 connection, in bytes: more was no faster, and sixteen connections have as many.
 const BUFFER: usize = 256 << 10;
-/// How much is read from a TLS connection at once, in bytes: by itself the library asks for one record of 16 KiB.
-const RECORDS: usize = 128 << 10;
 /// How often a silent connection is asked by TCP whether it is still there, and how often in vain.
 const KEEPALIVE: (Duration, u32) = (Duration::from_secs(15), 3);
 /// How long the system tries to get sent bytes acknowledged.
@@ -58,8 +55,7 @@ pub(super) fn client(options: &Options, tls: Option<ClientConfig>) -> Direct {
         IpChoice::V4 => Some(IpAddr::from([0, 0, 0, 0])),
         IpChoice::V6 => Some(IpAddr::from([0u16; 8])),
     });
-    let tls = tls.map(|rules| TlsConnector::from(Arc::new(rules)));
-    let connector = Connector { tcp, tls, patience: options.connect_timeout };
+    let connector = Connector { tcp, tls: tls.map(Arc::new), patience: options.connect_timeout };
     Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
@@ -72,7 +68,7 @@ pub(super) fn client(options: &Options, tls: Option<ClientConfig>) -> Direct {
 #[derive(Clone)]
 pub(super) struct Connector {
     tcp: HttpConnector,
-    tls: Option<TlsConnector>,
+    tls: Option<Arc<ClientConfig>>,
     patience: Duration,
 }
 
@@ -105,8 +101,7 @@ impl Service<Uri> for Connector {
             let line = Line::new(tcp.await?.into_inner());
             let Some(tls) = tls else { return Ok(TokioIo::new(Wire::Plain(line))) };
             let host = to.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-            let secured =
-                tls.connect(ServerName::try_from(host.to_string())?, BufReader::with_capacity(RECORDS, line)).await?;
+            let secured = Secured::connect(tls, ServerName::try_from(host.to_string())?, line).await?;
             Ok(TokioIo::new(Wire::Tls(Box::new(secured))))
         };
         let patience = self.patience;
@@ -117,13 +112,13 @@ impl Service<Uri> for Connector {
 /// What requests go over.
 pub(super) enum Wire {
     Plain(Line<TcpStream>),
-    Tls(Box<TlsStream<BufReader<Line<TcpStream>>>>),
+    Tls(Box<Secured<Line<TcpStream>>>),
 }
 
 impl Connection for Wire {
     fn connected(&self) -> Connected {
         match self {
-            Wire::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => Connected::new().negotiated_h2(),
+            Wire::Tls(stream) if stream.protocol() == Some(b"h2") => Connected::new().negotiated_h2(),
             _ => Connected::new(),
         }
     }

@@ -11,6 +11,7 @@ mod line;
 mod proxied;
 mod pulse;
 mod redirect;
+mod secured;
 mod trust;
 mod warm;
 mod ways;
