@@ -32,7 +32,7 @@ const CLAIM: f64 = 3.0;
 const LARGEST_CLAIM: u64 = 1 << 30;
 /// A connection that does not help may stay where less than this is left, in bytes: what is on its way to us is lost
 /// with it, and that can be some megabytes.
-const WORTH_DISMISSING: u64 = 128 << 20;
+const WORTH_DISMISSING: u64 = 64 << 20;
 
 /// What is known of one supplier just now.
 struct Seat {
