@@ -28,9 +28,8 @@ use url::Url;
 
 /// The protocol's name, in records and for people.
 pub const NAME: &str = "tus";
-/// The chunk size where parts go one after the other: a part never crosses a chunk's border, and each waits for an answer.
-/// So large that the time a part may take is what bounds it on any line; what has arrived is known to the byte.
-const LONE_CHUNK: u64 = 1 << 30;
+/// The chunk size where parts go one after the other: a part never crosses a chunk's border.
+const LONE_CHUNK: u64 = 64 << 20;
 /// A file of fewer chunks than this goes in one piece.
 const LEAST_SPLIT: u64 = 5;
 /// Into so many uploads a file is split where they can be joined: their URLs must fit into one field.
