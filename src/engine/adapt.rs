@@ -111,7 +111,7 @@ impl Adapt {
         let before = self.wanted();
         self.share = if self.fixed { u32::MAX } else { share.max(1) };
         if self.wanted() < before {
-            (self.before, self.above, self.since) = (None, None, None);
+            (self.before, self.since) = (None, None);
         }
     }
 

@@ -119,9 +119,9 @@ fn unbelievable(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-/// The other side is gone without a word: whatever came may have been cut off.
-fn cut_off() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed without the end of TLS")
+/// The other side is gone too early; `when` says how one can tell.
+fn cut_off(when: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, format!("the connection was closed {when}"))
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Secured<S> {
@@ -149,13 +149,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Secured<S> {
                 Stands::Content => continue,
                 Stands::Open if !self.tls.is_handshaking() => return sent,
                 Stands::Open | Stands::Handshake => {}
-                Stands::Closed => return Poll::Ready(Err(cut_off())),
+                Stands::Closed => self.over = true,
             }
             if let Poll::Ready(Err(error)) = sent {
                 return Poll::Ready(Err(error));
             }
             if self.over || ready!(self.poll_fill(cx))? == 0 {
-                return Poll::Ready(Err(cut_off()));
+                return Poll::Ready(Err(cut_off("in the middle of the TLS handshake")));
             }
         }
     }
@@ -260,19 +260,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Secured<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Encrypts the beginning of `content` and sends of it what can be sent now; how many bytes of content that were.
-    fn poll_content(&mut self, cx: &mut Context<'_>, content: &[u8]) -> Poll<io::Result<usize>> {
+    /// Encrypts the beginning of `content` and sends of it what can be sent now; how many bytes of content that were. What
+    /// lies in several places goes in records of its own, but all of it at once.
+    fn poll_content(&mut self, cx: &mut Context<'_>, content: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         ready!(self.poll_send(cx))?;
-        let piece = &content[..content.len().min(PIECE)];
-        let room = piece.len() + (piece.len() / RECORD + 1) * AROUND;
-        match self.advance(None, |traffic, going| going.put(room, |room| Ok(traffic.encrypt(piece, room)?)))? {
-            Stands::Open => {}
-            _ => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        let mut taken = 0;
+        let stands = self.advance(None, |traffic, going| {
+            for part in content {
+                let piece = &part[..part.len().min(PIECE - taken)];
+                if !piece.is_empty() {
+                    let room = piece.len() + (piece.len() / RECORD + 1) * AROUND;
+                    going.put(room, |room| Ok(traffic.encrypt(piece, room)?))?;
+                    taken += piece.len();
+                }
+            }
+            Ok(())
+        })?;
+        if stands != Stands::Open {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         // They are taken: what cannot go now goes before the next ones, or when the line is flushed.
         match self.poll_send(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            _ => Poll::Ready(Ok(piece.len())),
+            _ => Poll::Ready(Ok(taken)),
         }
     }
 }
@@ -305,7 +315,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Secured<S> {
                 return Poll::Ready(Ok(()));
             }
             if ready!(this.poll_fill(cx))? == 0 {
-                return Poll::Ready(Err(cut_off()));
+                // Whatever came may have been cut off.
+                return Poll::Ready(Err(cut_off("without the end of TLS")));
             }
         }
     }
@@ -313,7 +324,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Secured<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Secured<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_content(cx, buf)
+        self.get_mut().poll_content(cx, &[io::IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -321,8 +332,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Secured<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let first = bufs.iter().find(|buf| !buf.is_empty());
-        self.get_mut().poll_content(cx, first.map_or(&[], |buf| buf))
+        self.get_mut().poll_content(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -496,6 +506,51 @@ mod tests {
                 assert_eq!(kind, if goodbye { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof) });
             }
         }
+    }
+
+    #[test]
+    fn what_lies_in_several_places_goes_at_once_and_in_order() {
+        let ends = ends(&rustls::version::TLS13);
+        let (near, far) = duplex(500_000);
+        let name = ServerName::try_from("localhost").unwrap();
+        let all = content(100_000);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let ((first, _line), got) = runtime.block_on(async {
+            let client = async {
+                let mut to = Secured::connect(ends.rules(), name, near).await.unwrap();
+                let parts = [&all[..0], &all[..9], &all[9..30_000], &[], &all[30_000..]].map(io::IoSlice::new);
+                let first = to.write_vectored(&parts).await.unwrap();
+                to.write_all(&all[first..]).await.unwrap();
+                to.shutdown().await.unwrap();
+                (first, to)
+            };
+            let server = async {
+                let mut got = Vec::new();
+                ends.acceptor.accept(far).await.unwrap().read_to_end(&mut got).await.unwrap();
+                got
+            };
+            tokio::join!(client, server)
+        });
+        assert_eq!(first, PIECE);
+        assert!(got == all, "{} bytes", got.len());
+    }
+
+    #[test]
+    fn who_hangs_up_in_the_handshake_is_said_to() {
+        let ends = ends(&rustls::version::TLS13);
+        let (near, far) = duplex(20_000);
+        drop(far);
+        let name = ServerName::try_from("localhost").unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let refused = runtime.block_on(Secured::connect(ends.rules(), name, near)).err().unwrap();
+        assert!(matches!(refused.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof), "{refused}");
+        let (near, mut far) = duplex(20_000);
+        let name = ServerName::try_from("localhost").unwrap();
+        let refused = runtime.block_on(async {
+            let heard = async move { far.read_u8().await };
+            tokio::join!(Secured::connect(ends.rules(), name, near), heard).0.err().unwrap()
+        });
+        assert_eq!(refused.to_string(), "the connection was closed in the middle of the TLS handshake");
     }
 
     #[test]
