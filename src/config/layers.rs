@@ -1,20 +1,16 @@
 //! How settings are resolved: the flag, else `ONWARD_KEY` in the environment, else the config file, else the default.
+//! What that comes to for `download` and `upload` has a room each; the other commands are a few lines.
 
 use super::file::File;
 use super::parse::*;
-use super::{
-    Cancel, ChecksumFile, Command, Demo, Dialects, Download, Fetch, Probe, Progress, Resume, Secret, Send, Serve, Show,
-};
-use super::{Status, Upload, Work};
+use super::{Cancel, Command, Demo, Probe, Progress, Resume, Secret, Serve, Show, Status, Work};
 use crate::cli;
-use crate::digest::Algorithm;
 use crate::disk::shown;
 use crate::engine::push::Assume;
 use crate::fault::{Fault, Kind};
 use crate::record::Existing;
-use crate::remote::{Field, Manner, Wish, dialect};
+use crate::remote::{Field, Wish, dialect};
 use crate::units;
-use crate::wire::dialect::Dialect;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,7 +31,7 @@ pub struct Surroundings<'a> {
 
 /// What is left of [`Surroundings`] once the config file is read.
 pub(super) struct Layers<'a> {
-    outside: &'a Surroundings<'a>,
+    pub(super) outside: &'a Surroundings<'a>,
     file: File,
     file_name: String,
 }
@@ -98,7 +94,7 @@ impl<'a> Layers<'a> {
     }
 
     /// The layers as they are for uploads to `destination`: with the file's profiles for it.
-    fn at(&self, destination: &Url) -> Self {
+    pub(super) fn at(&self, destination: &Url) -> Self {
         Self { outside: self.outside, file: self.file.at(destination), file_name: self.file_name.clone() }
     }
 
@@ -147,7 +143,11 @@ impl<'a> Layers<'a> {
     }
 
     /// How to speak at an upload: by the protocol or in the dialect that the first layer names which names either.
-    fn tongue(&self, protocol: Option<Wish>, dialect: Option<String>) -> Result<(Wish, Option<dialect::Given>), Fault> {
+    pub(super) fn tongue(
+        &self,
+        protocol: Option<Wish>,
+        dialect: Option<String>,
+    ) -> Result<(Wish, Option<dialect::Given>), Fault> {
         let given = |flag: bool, key: &str| [flag, self.env(&variable(key)).is_some(), self.file.get(key).is_some()];
         let (by_protocol, by_dialect) = (given(protocol.is_some(), "protocol"), given(dialect.is_some(), "dialect"));
         let first = by_protocol.iter().zip(&by_dialect).position(|(protocol, dialect)| *protocol || *dialect);
@@ -177,157 +177,6 @@ impl<'a> Layers<'a> {
             cli::ProgressStyle::None => Progress::None,
         };
         Ok(Show { progress, quiet: flags.quiet, verbose: flags.verbose })
-    }
-
-    fn download(&self, flags: cli::Download) -> Result<Download, Fault> {
-        let mut given = flags.urls.clone();
-        if let Some(list) = &flags.input {
-            given.extend(lines(&self.read(list)?).map(str::to_string));
-        }
-        let urls = given.iter().map(|text| parse_url(text)).collect::<Result<Vec<_>, _>>()?;
-        fits_together(&flags, urls.len() != 1)?;
-        let output = match (flags.output, &flags.adopt) {
-            (None, Some(prefix)) => Some(adopted_name(prefix, flags.dir.is_some())?),
-            (output, _) => output,
-        };
-        let buffer = self.pick(flags.buffer, "buffer", units::size)?.unwrap_or(super::BUFFER);
-        if buffer == 0 {
-            return Err(usage("a buffer holds at least one byte"));
-        }
-        let checksum = flags.checksum.as_deref().map(parse_checksum).transpose()?;
-        let existing = existing(flags.overwrite, flags.no_clobber);
-        let mirrors = flags.mirror.iter().map(|text| parse_url(text)).collect::<Result<Vec<_>, _>>()?;
-        let fetch = |url| Fetch {
-            url,
-            mirrors: mirrors.clone(),
-            masked: false,
-            output: output.clone(),
-            checksum: checksum.clone(),
-            checksum_by: None,
-            existing,
-            trust: false,
-            needs: None,
-        };
-        Ok(Download {
-            files: urls.into_iter().map(fetch).collect(),
-            first: 0,
-            dir: flags.dir.unwrap_or_else(|| PathBuf::from(".")),
-            adopt: flags.adopt,
-            heads: flags.dump_header,
-            url_command: flags.url_command.map(Secret::new),
-            checksum_file: flags.checksum_file.as_deref().map(|given| self.checksum_file(given)).transpose()?,
-            create_dirs: flags.create_dirs,
-            dry_run: flags.dry_run,
-            least: flags.speed_limit.map(|least| (least, flags.speed_time.unwrap_or(Duration::from_secs(30)))),
-            remote_time: flags.remote_time,
-            strict: flags.strict,
-            buffer,
-            work: self.work(flags.connections, flags.jobs, flags.chunk_size, flags.no_restart)?,
-            link: self.link(flags.link, &flags.show)?,
-        })
-    }
-
-    fn upload(&self, flags: cli::Upload) -> Result<Upload, Fault> {
-        let mut sources = flags.paths;
-        let dest = match flags.to {
-            Some(dest) => dest,
-            None => {
-                let last = sources.pop().unwrap_or_default();
-                last.to_str().map(str::to_string).ok_or_else(|| usage(format!("{} is not a URL", shown(&last))))?
-            }
-        };
-        let given = parse_url(&dest)?;
-        if sources.is_empty() {
-            return Err(usage("there is nothing to upload").hint("onward upload FILE... URL"));
-        }
-        if sources.len() > 1 && flags.name.is_some() {
-            return Err(usage("--name belongs to one file, and there is more than one"));
-        }
-        let existing = existing(flags.overwrite, flags.no_clobber);
-        let near = self.at(&given);
-        let (protocol, dialect) = near.tongue(flags.protocol, flags.dialect)?;
-        // A page's endpoint is no folder, but what the files are called is kept in the same way.
-        let folder = sources.len() > 1 || flags.name.is_some() || given.path().ends_with('/') || dialect.is_some();
-        let mut files: Vec<Send> = Vec::new();
-        for source in sources {
-            let dest = if folder { remote_name(&given, &source, flags.name.as_deref())? } else { given.clone() };
-            if let Some(other) = files.iter().find(|other| other.dest == dest) {
-                let text = format!("{} and {} would both become one remote file", shown(&other.source), shown(&source));
-                return Err(usage(text).hint("upload one of them with --name"));
-            }
-            files.push(Send { source, dest, base: Some(given.clone()), existing, trust: false, needs: None });
-        }
-        let connections = near.pick(flags.connections, "connections", few)?;
-        let mut work = near.work(flags.connections, flags.jobs, flags.chunk_size, false)?;
-        // The size of what a form carries, not of what a record counts in.
-        let part = dialect.as_ref().and_then(|_| work.chunk_size.take());
-        let variables = dialect.as_ref().map(|dialect| self.variables(dialect)).transpose()?.unwrap_or_default();
-        Ok(Upload {
-            files,
-            first: 0,
-            restart: flags.restart,
-            assume: None,
-            digest: flags.digest.as_deref().and_then(whole_digest),
-            manner: Manner {
-                protocol,
-                metadata: flags.metadata.iter().map(|pair| metadata(pair)).collect::<Result<_, _>>()?,
-                interop: near.pick(None, "interop", interop)?.unwrap_or_default(),
-                connections,
-                dialect,
-                fields: fields(flags.fields),
-                variables,
-                part,
-            },
-            work,
-            link: self.link(flags.link, &flags.show)?,
-        })
-    }
-
-    /// The variables that a dialect asks for. What is wrong with its text is said by whoever speaks it.
-    fn variables(&self, dialect: &dialect::Given) -> Result<Vec<Field>, Fault> {
-        let Ok(parsed) = Dialect::parse(&dialect.text) else { return Ok(Vec::new()) };
-        let one = |name: &str| {
-            let value = self.env(name).ok_or_else(|| {
-                let text =
-                    format!("the dialect {} wants the variable {name}, which is not set", dialect.name.escape_debug());
-                usage(text).hint(format!("set it, as in `{name}=… onward upload …`"))
-            })?;
-            Ok(Field { name: name.into(), value })
-        };
-        parsed.variables().into_iter().map(one).collect()
-    }
-
-    /// The dialect of a name or a file. One's own of a name comes before the program's.
-    fn dialect(&self, given: &str) -> Result<dialect::Given, Fault> {
-        let own = dialect_folder(self.outside).map(|folder| folder.join(format!("{given}.toml")));
-        if !given.contains('/') && !given.ends_with(".toml") && given != "-" {
-            if let Some(text) = own.and_then(|path| (self.outside.read)(&path).ok()) {
-                return Ok(dialect::Given { name: given.into(), text, embedded: false });
-            }
-            if let Some(text) = dialect::library::text(given) {
-                return Ok(dialect::Given { name: given.into(), text: text.into(), embedded: true });
-            }
-        }
-        match (self.outside.read)(Path::new(given)) {
-            Ok(text) => Ok(dialect::Given { name: given.into(), text, embedded: false }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let names: Vec<&str> = dialect::library::names().collect();
-                let text = format!("\"{}\" is neither a dialect nor a file", given.escape_debug());
-                Err(usage(text).hint(format!("known are {}; `onward dialects` lists yours, too", names.join(", "))))
-            }
-            Err(error) => Err(unreadable(Path::new(given), &error)),
-        }
-    }
-
-    fn dialects(&self, flags: cli::Dialects) -> Result<Dialects, Fault> {
-        Ok(match flags.deed {
-            None => Dialects::List(dialect_folder(self.outside)),
-            Some(cli::Deed::Show { name }) => Dialects::Show(self.dialect(&name)?),
-            Some(cli::Deed::Check { file }) => Dialects::Check(shown(&file), self.read(&file)?),
-            Some(cli::Deed::FromCurl { file }) => {
-                Dialects::FromCurl(Secret::new(self.read(&file.unwrap_or_else(|| PathBuf::from("-")))?))
-            }
-        })
     }
 
     fn resume(&self, flags: cli::Resume) -> Result<Resume, Fault> {
@@ -392,7 +241,7 @@ impl<'a> Layers<'a> {
         })
     }
 
-    fn work(
+    pub(super) fn work(
         &self,
         connections: Option<u32>,
         jobs: Option<u32>,
@@ -410,14 +259,6 @@ impl<'a> Layers<'a> {
             no_restart,
         })
     }
-
-    fn checksum_file(&self, given: &str) -> Result<ChecksumFile, Fault> {
-        if given.contains("://") {
-            return parse_url(given).map(ChecksumFile::Url);
-        }
-        let path = Path::new(given);
-        Ok(ChecksumFile::Text { name: shown(path), text: self.read(path)? })
-    }
 }
 
 /// The variable that gives the setting `key`.
@@ -425,73 +266,15 @@ fn variable(key: &str) -> String {
     format!("ONWARD_{}", key.to_uppercase().replace('-', "_"))
 }
 
-/// Refuses flags of `download` that contradict each other, or that are of one file where there are `several`.
-fn fits_together(flags: &cli::Download, several: bool) -> Result<(), Fault> {
-    if several && flags.output.is_some() {
-        return Err(usage("-o names one file, and there is more than one URL").hint("use -d DIR"));
-    }
-    if several && flags.url_command.is_some() {
-        return Err(usage("--url-command belongs to one file, and there is more than one URL"));
-    }
-    if several && !flags.mirror.is_empty() {
-        return Err(usage("--mirror belongs to one file, and there is more than one URL"));
-    }
-    if several && flags.checksum.is_some() {
-        return Err(usage("--checksum belongs to one file, and there is more than one URL"));
-    }
-    if flags.output.as_deref() == Some(Path::new("-")) && (flags.dir.is_some() || flags.remote_time) {
-        return Err(usage("-o - writes to stdout, which has neither a folder nor a time"));
-    }
-    if flags.output.as_deref() == Some(Path::new("-")) && flags.adopt.is_some() {
-        return Err(usage("-o - writes to stdout, and what --adopt names would not be in it"));
-    }
-    if several && flags.adopt.is_some() {
-        return Err(usage("--adopt belongs to one file, and there is more than one URL"));
-    }
-    let stdout = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new("-"));
-    if stdout(&flags.output) && (stdout(&flags.dump_header) || flags.adopt.is_some()) {
-        return Err(usage("-o - writes to stdout: it takes neither -D - nor --adopt"));
-    }
-    Ok(())
-}
-
-/// The final name of a file of which another program left the beginning: its own, less what such programs append.
-fn adopted_name(prefix: &Path, elsewhere: bool) -> Result<PathBuf, Fault> {
-    const ENDINGS: [&str; 5] = [".part", ".crdownload", ".download", ".opdownload", ".filepart"];
-    let name = prefix.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    if name.is_empty() || crate::wire::names::ours(name) {
-        return Err(usage(format!("{} cannot be adopted under its name", shown(prefix)))
-            .hint("give the finished file's name with -o; what is onward's own, `onward resume` finishes"));
-    }
-    let stem = ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name);
-    if stem.is_empty() || stem.starts_with("Unconfirmed ") {
-        return Err(usage(format!("{} does not tell the finished file's name", shown(prefix))).hint("give it with -o"));
-    }
-    Ok(if elsewhere { PathBuf::from(stem) } else { prefix.with_file_name(stem) })
-}
-
-fn fields(given: Vec<(String, String)>) -> Vec<Field> {
+pub(super) fn fields(given: Vec<(String, String)>) -> Vec<Field> {
     given.into_iter().map(|(name, value)| Field { name, value }).collect()
-}
-
-/// The folder of one's own dialects.
-fn dialect_folder(outside: &Surroundings) -> Option<PathBuf> {
-    config_path(outside).map(|path| path.with_file_name("dialects"))
 }
 
 fn here(paths: Vec<PathBuf>) -> Vec<PathBuf> {
     if paths.is_empty() { vec![PathBuf::from(".")] } else { paths }
 }
 
-/// The algorithm that `--digest` names; none for `auto`.
-fn whole_digest(name: &str) -> Option<Algorithm> {
-    match name {
-        "crc64" => Some(Algorithm::Crc64Nvme),
-        _ => Algorithm::from_name(name),
-    }
-}
-
-fn existing(overwrite: bool, no_clobber: bool) -> Existing {
+pub(super) fn existing(overwrite: bool, no_clobber: bool) -> Existing {
     match (overwrite, no_clobber) {
         (true, _) => Existing::Replace,
         (_, true) => Existing::Keep,
@@ -499,7 +282,7 @@ fn existing(overwrite: bool, no_clobber: bool) -> Existing {
     }
 }
 
-fn config_path(outside: &Surroundings) -> Option<PathBuf> {
+pub(super) fn config_path(outside: &Surroundings) -> Option<PathBuf> {
     let env = |name: &str| (outside.env)(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let folder = env("XDG_CONFIG_HOME").or_else(|| env("HOME").map(|home| home.join(".config")))?;
     Some(folder.join("onward/config.toml"))
@@ -511,7 +294,7 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), NotFound | NotADirectory | PermissionDenied)
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Fault {
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> Fault {
     Fault::new(Kind::Local, format!("{} cannot be read: {error}", shown(path)))
 }
 
@@ -528,6 +311,7 @@ fn read_text(path: &Path) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Download, Upload};
     use super::*;
     use clap::Parser;
 

@@ -6,10 +6,12 @@
 //! in `limit-rate = "16M"`; the environment's is `ONWARD_LIMIT_RATE`. For uploads a table `[host."URL"]` of the file goes
 //! before the rest of it.
 
+mod download;
 mod file;
 mod layers;
 mod link;
 mod parse;
+mod upload;
 
 pub use layers::{Surroundings, load, resolve, wants_json};
 pub use parse::parse_url;

@@ -5,28 +5,25 @@
 //! connections, each in a chunk of its own.
 
 use super::keeper::Keeper;
-use super::local::{Beside, Change};
+use super::local::Change;
 use super::plan::{Connections, Queue, WHOLE_TIME};
+use super::sky::{Ahead, Flight, Flow, Front, Sky, Valve};
 use super::{Step, Upload};
 use crate::chunk::ByteRange;
-use crate::digest::{Algorithm, Crc};
+use crate::digest::Crc;
 use crate::disk;
 use crate::engine::outlook::Outlook;
-use crate::engine::pace::Pace;
-use crate::engine::retry::Pause;
 use crate::event::Event;
 use crate::fault::{Fault, Kind};
-use crate::net::{Gauge, Warm};
-use crate::record::{Piece, Stamp};
+use crate::net::Warm;
+use crate::record::Piece;
 use crate::remote::{Part, Put, Repeat};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 /// How often the loop looks around when nothing happens.
 const BEAT: Duration = Duration::from_millis(100);
@@ -36,125 +33,12 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) const SAVE_EVERY: Duration = Duration::from_millis(500);
 /// A source that changes oftener than this during one run is given up.
 const MOST_CHANGES: u32 = 5;
-/// How fast a whole is hashed, about, in bytes a second: where the line is faster, no identity is worth its reading.
-const HASH_RATE: f64 = 400e6;
 /// Reading a piece of more bytes than this would hold up everything else on this thread.
 const LONG_PIECE: u64 = 64 << 20;
 /// The rate of an upload is known well enough after this time: the first bytes fill buffers.
 const RATE_KNOWN: Duration = Duration::from_secs(3);
 /// Parts that take a little longer than they should are not worth what beginning anew costs.
 const LONG: f64 = 1.5;
-/// The line's speed is known well enough after this time.
-const LINE_KNOWN: Duration = Duration::from_secs(1);
-
-/// Counts what goes out, for all pieces of one upload.
-#[derive(Default)]
-struct Flow {
-    moved: AtomicU64,
-    handed: Notify,
-}
-
-/// Counts what goes out of one piece, and holds it to the rate.
-struct Valve {
-    flow: Arc<Flow>,
-    pace: Pace,
-    sent: AtomicU64,
-    length: u64,
-}
-
-impl Valve {
-    fn is_through(&self) -> bool {
-        self.sent.load(Ordering::Relaxed) >= self.length
-    }
-}
-
-impl Gauge for Valve {
-    fn pass(&self, bytes: usize) -> Duration {
-        self.flow.moved.fetch_add(bytes as u64, Ordering::Relaxed);
-        if self.sent.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64 >= self.length {
-            self.flow.handed.notify_one();
-        }
-        self.pace.pass(bytes)
-    }
-
-    fn frame(&self, most: usize) -> usize {
-        self.pace.frame(most)
-    }
-}
-
-/// The first piece, on its way along with the opening.
-pub(super) struct Front {
-    pub(super) part: Part,
-    valve: Arc<Valve>,
-}
-
-impl Front {
-    /// How many of its bytes have left.
-    pub(super) fn sent(&self) -> u64 {
-        self.valve.sent.load(Ordering::Relaxed)
-    }
-}
-
-/// One piece under way.
-struct Flight {
-    range: ByteRange,
-    crc: Crc,
-    valve: Arc<Valve>,
-    since: Instant,
-}
-
-/// The sum of the piece that is probably next, read while the one before it goes out.
-struct Ahead {
-    range: ByteRange,
-    /// The version of the source it is read from.
-    stamp: Stamp,
-    sum: JoinHandle<io::Result<(Crc, Warm)>>,
-}
-
-/// All that is under way, and what was learned about the line.
-struct Sky {
-    ahead: Option<Ahead>,
-    tasks: JoinSet<(u64, Result<Put, Fault>)>,
-    flights: BTreeMap<u64, Flight>,
-    flow: Arc<Flow>,
-    counted: u64,
-    next: u64,
-    connections: Connections,
-    queue: Queue,
-    /// Nothing is sent before this is over.
-    pause: Option<Pause>,
-    outlook: Outlook,
-    begun: Instant,
-    saved: Instant,
-    dirty: bool,
-    /// A piece was refused as too large (413), and no smaller one has passed yet.
-    refused: bool,
-}
-
-impl Sky {
-    fn busy(&self, upload: &Upload<'_>) -> BTreeSet<u64> {
-        let layout = upload.ledger.layout();
-        self.flights.values().map(|flight| layout.index_of(flight.range.start)).collect()
-    }
-
-    fn sending(&self) -> usize {
-        self.flights.values().filter(|flight| !flight.valve.is_through()).count()
-    }
-
-    fn has_room(&self) -> bool {
-        let most = self.connections.now();
-        self.flights.len() < 2 * most && self.sending() < most
-    }
-
-    fn wait(&mut self, wait: Duration, asked: Option<Duration>) {
-        let now = self.outlook.scene();
-        let pause = Pause::new(wait, asked, now);
-        self.pause = Some(match self.pause.take() {
-            Some(before) => before.or_longer(pause, &now),
-            None => pause,
-        });
-    }
-}
 
 impl Upload<'_> {
     /// Sends what is missing. Ends with the step that comes next; what is still under way then is dropped.
@@ -573,50 +457,6 @@ impl Upload<'_> {
             meter.set_done((self.ledger.held().len() + under_way).min(self.source.length()));
             let progress = meter.progress(now, sky.sending().min(u32::MAX as usize) as u32);
             self.voice.tell(Event::Progress(progress));
-        }
-    }
-
-    /// Hashes the whole beside the transfer where that is done long before the transfer is, and tells the remote.
-    async fn identity(&mut self, sky: &mut Sky, now: Instant) -> Result<Option<Step>, Fault> {
-        if self.remote.identify().is_none() || self.identified {
-            return Ok(None);
-        }
-        let Some(beside) = &mut self.beside else {
-            if now.saturating_duration_since(sky.begun) >= LINE_KNOWN && self.worth_hashing(now) {
-                let algorithms = [Algorithm::Md5, Algorithm::Sha256];
-                self.beside = Some(Beside::start(&self.source, &algorithms, &self.record.prefix));
-            }
-            return Ok(None);
-        };
-        let Some(digests) = beside.ready() else { return Ok(None) };
-        self.identified = true;
-        self.digests = digests.map_err(|e| self.source.fault(&e))?;
-        self.identify().await
-    }
-
-    fn worth_hashing(&mut self, now: Instant) -> bool {
-        let rate = self.meter.rate(now) as f64;
-        let left = self.source.length().saturating_sub(self.ledger.held().len()) as f64;
-        let hashing = self.source.length() as f64 / HASH_RATE;
-        self.digests.is_empty() && rate > 0.0 && left / rate > 2.0 * hashing
-    }
-
-    /// Tells the remote the MD5. It is an offer to save work: a failure changes nothing.
-    async fn identify(&mut self) -> Result<Option<Step>, Fault> {
-        let Some(md5) = self.digest(Algorithm::Md5).cloned() else { return Ok(None) };
-        let (remote, session) = (self.remote.clone(), self.session.clone());
-        let Some(identify) = remote.identify() else { return Ok(None) };
-        match self.patience.unless_stopped(identify.identify(&session, &md5)).await? {
-            Ok(crate::remote::State::Open(standing)) => match &standing.claim {
-                Some(claim) => self.take_up(claim).await,
-                None => Ok(None),
-            },
-            Ok(crate::remote::State::Done(published)) => Ok(Some(Step::Done(published))),
-            Ok(_) => Ok(None),
-            Err(fault) => {
-                self.voice.detail(format!("the server did not take the MD5: {fault}"));
-                Ok(None)
-            }
         }
     }
 }

@@ -4,7 +4,7 @@ use super::super::*;
 use crate::byteset::{ByteSet, IndexSet};
 use crate::chunk::ByteRange;
 use crate::digest::{Crc, Hasher};
-use crate::remote::{Answer, Claim, Digests, Held, Identify, Order, Part, Put, Repeat, Standing};
+use crate::remote::{Answer, Claim, Closed, Digests, Held, Identify, Order, Part, Put, Repeat, Standing};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::os::unix::fs::FileExt;

@@ -8,7 +8,7 @@ mod fake;
 use super::*;
 use crate::byteset::ByteSet;
 use crate::chunk::ByteRange;
-use crate::remote::Claim;
+use crate::remote::{Claim, Closed};
 use fake::*;
 
 #[test]
